@@ -1,0 +1,38 @@
+# Every third-party library, found once; the name after "dep::" is what a folder links.
+# Each has one door: see "one door" in ops/check/layers.txt.
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# meridian_dependency(NAME PKG modules... | LIB name HEADER file)
+function(meridian_dependency name)
+  cmake_parse_arguments(arg "" "LIB;HEADER" "PKG" ${ARGN})
+  add_library(dep_${name} INTERFACE)
+  add_library(dep::${name} ALIAS dep_${name})
+  foreach(module IN LISTS arg_PKG)
+    pkg_check_modules(${name} IMPORTED_TARGET ${module})
+    if(${name}_FOUND)
+      target_link_libraries(dep_${name} INTERFACE PkgConfig::${name})
+      return()
+    endif()
+  endforeach()
+  find_path(${name}_include ${arg_HEADER})
+  find_library(${name}_library ${arg_LIB})
+  if(NOT ${name}_include OR NOT ${name}_library)
+    message(FATAL_ERROR "${name} is missing: see ops/packages.txt, or run ops/test, which installs it")
+  endif()
+  target_include_directories(dep_${name} SYSTEM INTERFACE "${${name}_include}")
+  target_link_libraries(dep_${name} INTERFACE "${${name}_library}")
+endfunction()
+
+meridian_dependency(uv PKG libuv)
+meridian_dependency(hiredis PKG hiredis LIB hiredis HEADER hiredis/hiredis.h)
+# msgpack-c changed its module name at 4, 5 and 6.
+meridian_dependency(msgpack PKG msgpack-c msgpackc msgpack LIB msgpackc HEADER msgpack.h)
+meridian_dependency(pq PKG libpq)
+meridian_dependency(jansson PKG jansson)
+meridian_dependency(crypto PKG libcrypto)
+meridian_dependency(zlib PKG zlib)
+meridian_dependency(utf8proc PKG libutf8proc LIB utf8proc HEADER utf8proc.h)
+meridian_dependency(openblas PKG openblas blas-openblas LIB openblas HEADER cblas.h)
+meridian_dependency(cmocka PKG cmocka LIB cmocka HEADER cmocka.h)
