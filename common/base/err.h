@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* RETRY may succeed later, PERMANENT never will for this job, CALLER gave bad input, INTERNAL is our bug. */
+/* RETRY may succeed later, PERMANENT never will for this job, CALLER gave bad input, INTERNAL is
+ * our bug. */
 enum err_class { ERR_CLASS_RETRY = 1, ERR_CLASS_PERMANENT, ERR_CLASS_CALLER, ERR_CLASS_INTERNAL };
 
 /* code, number, text, class. Numbers are stored in records: never reuse one. */
@@ -42,7 +43,8 @@ enum err {
 #undef X
 };
 
-/* A one-line message that lower layers write and upper layers wrap. Never holds customers' texts. */
+/* A one-line message that lower layers write and upper layers wrap. Never holds customers' texts.
+ */
 struct err_buf {
     char text[512];
 };
@@ -57,7 +59,8 @@ const char *err_class_name(enum err_class class);
 /* The code with that name, or ERR_INTERNAL. */
 int err_from_name(const char *name);
 
-/* Writes the message (e may be NULL) and returns code, so that `return err_set(e, ERR_X, ...)` reads well. */
+/* Writes the message (e may be NULL) and returns code, so that `return err_set(e, ERR_X, ...)`
+ * reads well. */
 int err_set(struct err_buf *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " before what e already says; returns code. */

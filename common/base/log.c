@@ -52,9 +52,9 @@ void log_write(enum log_level level, const char *format, ...)
     }
     char line[1024];
     char when[32];
-    int used = snprintf(line, sizeof line - 1, "%s %s %s: ",
-                        clock_format_utc(clock_wall_ms(), when, sizeof when), names[level],
-                        module_name);
+    int used = snprintf(line, sizeof line - 1,
+                        "%s %s %s: ", clock_format_utc(clock_wall_ms(), when, sizeof when),
+                        names[level], module_name);
     if (used < 0) {
         return;
     }

@@ -16,8 +16,7 @@ void log_open(const char *module);
 void log_set_level(enum log_level level);
 bool log_is_on(enum log_level level);
 /* printf-style; write pairs into the message as key=value at its end. */
-void log_write(enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)

@@ -12,7 +12,8 @@ struct uuid {
     char text[UUID_SIZE];
 };
 
-/* Version 7 (RFC 9562): milliseconds, then random, so ids sort by birth. random is 128 random bits. */
+/* Version 7 (RFC 9562): milliseconds, then random, so ids sort by birth. random is 128 random bits.
+ */
 struct uuid uuid_make(int64_t wall_ms, uint64_t random_high, uint64_t random_low);
 /* Version 8: the first bits of SHA-256 over name; the same name always gives the same id. */
 struct uuid uuid_derive(const char *name);
