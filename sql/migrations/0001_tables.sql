@@ -213,7 +213,7 @@ CREATE TABLE meridian.pause (
 );
 
 CREATE TABLE meridian.leader (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single boolean PRIMARY KEY DEFAULT true CHECK (single),
   holder text NOT NULL,
   term bigint NOT NULL,
   expires_at timestamptz NOT NULL

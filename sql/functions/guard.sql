@@ -1,0 +1,113 @@
+-- What may never happen, whoever tries: an impossible move of a job, a rewritten history.
+
+-- The table of moves. Parents (no region: no worker runs them) go from waiting or queued straight to
+-- their end.
+CREATE OR REPLACE FUNCTION meridian.job_move_allowed(p_from text, p_to text, p_is_parent boolean)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT p_from = p_to OR (p_from, p_to) IN (
+    ('waiting', 'queued'), ('waiting', 'cancelled'), ('waiting', 'skipped'), ('waiting', 'failed'),
+    ('queued', 'waiting'), ('queued', 'dispatched'), ('queued', 'cancelled'), ('queued', 'skipped'),
+    ('queued', 'failed'),
+    ('dispatched', 'running'), ('dispatched', 'queued'), ('dispatched', 'waiting'),
+    ('dispatched', 'cancelled'), ('dispatched', 'failed'),
+    ('running', 'succeeded'), ('running', 'failed'), ('running', 'cancelled'), ('running', 'queued'),
+    ('running', 'waiting'))
+    OR (p_is_parent AND p_from IN ('waiting', 'queued') AND p_to = 'succeeded')
+$$;
+
+CREATE OR REPLACE FUNCTION meridian.job_guard()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF NOT job_move_allowed(OLD.state, NEW.state, NEW.region IS NULL) THEN
+    RAISE EXCEPTION 'job % cannot move from % to %', OLD.id, OLD.state, NEW.state
+      USING ERRCODE = 'MR011';
+  END IF;
+  IF NEW.attempt < OLD.attempt THEN
+    RAISE EXCEPTION 'job %: attempt numbers only grow (% to %)', OLD.id, OLD.attempt, NEW.attempt
+      USING ERRCODE = 'MR011';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER job_guard BEFORE UPDATE OF state, attempt ON meridian.job
+  FOR EACH ROW EXECUTE FUNCTION meridian.job_guard();
+
+-- Remembers how long the job had been runnable; report.queue_wait reads it.
+CREATE OR REPLACE FUNCTION meridian.attempt_queued()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF NEW.queued_at IS NULL THEN
+    SELECT queued_at INTO NEW.queued_at FROM job WHERE id = NEW.job;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER attempt_queued BEFORE INSERT ON meridian.attempt
+  FOR EACH ROW EXECUTE FUNCTION meridian.attempt_queued();
+
+-- A purge of old history is done by a superuser in a session that says so:
+--   SET meridian.purge = 'on';
+CREATE OR REPLACE FUNCTION meridian.append_only()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF current_setting('meridian.purge', true) = 'on'
+     AND (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+    RETURN coalesce(NEW, OLD);
+  END IF;
+  RAISE EXCEPTION '%.% is append-only: % is refused', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
+    USING ERRCODE = 'MR011',
+      HINT = 'a superuser may purge old rows after SET meridian.purge = ''on''';
+END $$;
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON meridian.event
+  FOR EACH ROW EXECUTE FUNCTION meridian.append_only();
+CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE ON meridian.promotion
+  FOR EACH ROW EXECUTE FUNCTION meridian.append_only();
+CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON meridian.event
+  FOR EACH STATEMENT EXECUTE FUNCTION meridian.append_only();
+CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON meridian.promotion
+  FOR EACH STATEMENT EXECUTE FUNCTION meridian.append_only();
+
+-- One line of the audit.
+CREATE OR REPLACE FUNCTION meridian.audit(p_job uuid, p_attempt integer, p_actor text, p_from text,
+  p_to text, p_reason text, p_detail jsonb DEFAULT NULL)
+RETURNS void
+LANGUAGE sql SET search_path = meridian, pg_temp AS $$
+  INSERT INTO meridian.event (job, attempt, actor, from_state, to_state, reason, detail)
+  VALUES (p_job, p_attempt, coalesce(p_actor, session_user), p_from, p_to, p_reason, p_detail)
+$$;
+
+-- Refuses a request of a person: what is wrong, then the next step.
+CREATE OR REPLACE FUNCTION meridian.refuse(p_message text, p_step text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '%', concat_ws('; ', p_message, p_step) USING ERRCODE = 'MR004';
+END $$;
+
+-- The same when what was named does not exist.
+CREATE OR REPLACE FUNCTION meridian.refuse_missing(p_message text, p_step text DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '%', concat_ws('; ', p_message, p_step) USING ERRCODE = 'MR002';
+END $$;
+
+-- The same id as uuid_derive of common/base: one name, one id, whoever computes it.
+CREATE OR REPLACE FUNCTION meridian.uuid_derive(p_name text)
+RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT AS $$
+  SELECT encode(set_byte(set_byte(d, 6, (get_byte(d, 6) & 15) | 128), 8, (get_byte(d, 8) & 63) | 128),
+    'hex')::uuid
+  FROM (SELECT substring(sha256(convert_to(p_name, 'UTF8')) FOR 16) AS d) AS digest
+$$;
+
+-- A new id that sorts by birth (version 7).
+CREATE OR REPLACE FUNCTION meridian.uuid_make()
+RETURNS uuid
+LANGUAGE sql VOLATILE AS $$
+  SELECT encode(set_byte(overlay(uuid_send(gen_random_uuid()) PLACING
+    substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+    6, (get_byte(uuid_send(gen_random_uuid()), 6) & 15) | 112), 'hex')::uuid
+$$;
