@@ -1,0 +1,330 @@
+/*
+ * Trains a bag model from JSON Lines and scores it: the program that the benchmarks time.
+ *
+ *   bag_train TRAIN.jsonl [--dev FILE] [--test FILE] [--base MODEL] [--out MODEL] [--set key=value]
+ *
+ * Reads only the keys "text" and "label" of each line. Prints one line of key=value pairs.
+ */
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "worker/model/bag/bag.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* --- JSON strings -------------------------------------------------------------------------------
+ */
+
+static size_t put_utf8(char *out, uint32_t p)
+{
+    if (p < 0x80) {
+        out[0] = (char)p;
+        return 1;
+    }
+    if (p < 0x800) {
+        out[0] = (char)(0xc0 | (p >> 6));
+        out[1] = (char)(0x80 | (p & 0x3f));
+        return 2;
+    }
+    if (p < 0x10000) {
+        out[0] = (char)(0xe0 | (p >> 12));
+        out[1] = (char)(0x80 | ((p >> 6) & 0x3f));
+        out[2] = (char)(0x80 | (p & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | (p >> 18));
+    out[1] = (char)(0x80 | ((p >> 12) & 0x3f));
+    out[2] = (char)(0x80 | ((p >> 6) & 0x3f));
+    out[3] = (char)(0x80 | (p & 0x3f));
+    return 4;
+}
+
+static uint32_t hex4(const char *p)
+{
+    char digits[5] = {0};
+    memcpy(digits, p, 4);
+    return (uint32_t)strtoul(digits, NULL, 16);
+}
+
+/* One escape at p (after the backslash) to out; returns how many bytes of input it took. */
+static size_t unescape(const char *p, const char *end, char *out, size_t *length)
+{
+    static const char from[] = "nrtbf";
+    static const char to[] = "\n\r\t\b\f";
+    const char *plain = *p ? strchr(from, *p) : NULL;
+    if (*p != 'u' || end - p < 5) {
+        out[(*length)++] = plain ? to[plain - from] : *p;
+        return 1;
+    }
+    uint32_t point = hex4(p + 1);
+    size_t used = 5;
+    if (point >= 0xd800 && point < 0xdc00 && end - p >= 11 && p[5] == '\\' && p[6] == 'u') {
+        point = 0x10000 + ((point - 0xd800) << 10) + (hex4(p + 7) - 0xdc00);
+        used = 11;
+    }
+    *length += put_utf8(out + *length, point);
+    return used;
+}
+
+/* The string value of key in the object at line, unescaped in place; an empty span when absent. */
+static struct span find_value(char *line, char *end, const char *key)
+{
+    char *at = memmem(line, (size_t)(end - line), key, strlen(key));
+    at = at ? memchr(at + strlen(key), '"', (size_t)(end - at) - strlen(key)) : NULL;
+    if (!at) {
+        return (struct span){0};
+    }
+    char *start = ++at;
+    size_t length = 0;
+    while (at < end && *at != '"') {
+        if (*at == '\\' && at + 1 < end) {
+            at += 1 + unescape(at + 1, end, start, &length);
+        } else {
+            start[length++] = *at++;
+        }
+    }
+    return span_make(start, length);
+}
+
+static void die(const char *what, const char *detail)
+{
+    fprintf(stderr, "bag_train: %s: %s\n", what, detail);
+    exit(1);
+}
+
+typedef void on_sample(void *data, struct span text, struct span label);
+
+static void read_samples(const char *path, on_sample *on, void *data)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        die("cannot open", path);
+    }
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    while ((length = getline(&line, &room, f)) > 0) {
+        /* the label is found first: reading the text unescapes in place */
+        struct span label = find_value(line, line + length, "\"label\":");
+        struct span text = find_value(line, line + length, "\"text\":");
+        on(data, text, label);
+    }
+    free(line);
+    fclose(f);
+}
+
+/* --- settings -----------------------------------------------------------------------------------
+ */
+
+static void set_param(struct bag_params *p, const char *setting)
+{
+    const char *equals = strchr(setting, '=');
+    if (!equals) {
+        die("--set needs key=value", setting);
+    }
+    const struct {
+        const char *name;
+        uint32_t *number;
+        double *real;
+    } fields[] = {
+        {"word_max", &p->features.word_max, NULL},
+        {"word_gap", &p->features.word_gap, NULL},
+        {"char_min", &p->features.char_min, NULL},
+        {"char_max", &p->features.char_max, NULL},
+        {"count_min", &p->feature_count_min, NULL},
+        {"strength", NULL, &p->strength},
+        {"char_weight", NULL, &p->char_weight},
+        {"epochs", &p->epochs, NULL},
+        {"patience", &p->patience, NULL},
+        {"tolerance", NULL, &p->tolerance},
+        {"threads", &p->threads, NULL},
+    };
+    size_t length = (size_t)(equals - setting);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (strlen(fields[i].name) == length && memcmp(fields[i].name, setting, length) == 0) {
+            if (fields[i].number) {
+                *fields[i].number = (uint32_t)strtoul(equals + 1, NULL, 10);
+            } else {
+                *fields[i].real = strtod(equals + 1, NULL);
+            }
+            return;
+        }
+    }
+    if (length == 4 && memcmp(setting, "seed", 4) == 0) {
+        p->seed = strtoull(equals + 1, NULL, 10);
+    } else if (strncmp(setting, "char_across", 11) == 0) {
+        p->features.char_across = equals[1] == '1';
+    } else if (strncmp(setting, "class_weight", 12) == 0) {
+        p->class_weight = equals[1] == 'b' ? BAG_CLASS_BALANCED : BAG_CLASS_EQUAL;
+    } else {
+        die("no such setting", setting);
+    }
+}
+
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static void add_sample(void *data, struct span text, struct span label)
+{
+    struct err_buf e = {{0}};
+    if (bag_data_add(data, text.data, text.length, label.data, label.length, &e)) {
+        die("cannot add a sample", e.text);
+    }
+}
+
+struct scoring {
+    const struct bag_model *model;
+    struct bag_predictor *predictor;
+    float *probs;
+    size_t *cells; /* [labels + 1][labels]: truth by prediction; the last row is unknown truth */
+    double loss;
+    size_t samples;
+};
+
+static void score_sample(void *data, struct span text, struct span label)
+{
+    struct scoring *s = data;
+    struct err_buf e = {{0}};
+    if (bag_predict(s->predictor, text.data, text.length, s->probs, &e)) {
+        die("cannot predict", e.text);
+    }
+    size_t labels = bag_label_count(s->model);
+    size_t best = 0;
+    for (size_t k = 1; k < labels; k++) {
+        best = s->probs[k] > s->probs[best] ? k : best;
+    }
+    ptrdiff_t truth = bag_label_find(s->model, label);
+    s->cells[(truth < 0 ? labels : (size_t)truth) * labels + best]++;
+    s->loss -= truth < 0 ? 0 : log((double)s->probs[truth] + 1e-15);
+    s->samples++;
+}
+
+static void print_scores(const struct scoring *s)
+{
+    size_t n = bag_label_count(s->model);
+    double f1 = 0;
+    size_t right = 0;
+    size_t present = 0;
+    for (size_t k = 0; k < n; k++) {
+        size_t truth = 0;
+        size_t predicted = 0;
+        for (size_t j = 0; j < n; j++) {
+            truth += s->cells[k * n + j];
+        }
+        for (size_t j = 0; j <= n; j++) {
+            predicted += s->cells[j * n + k];
+        }
+        size_t hit = s->cells[k * n + k];
+        right += hit;
+        present += truth + predicted > 0;
+        f1 += truth + predicted > 0 ? 2.0 * (double)hit / (double)(truth + predicted) : 0;
+    }
+    printf(" accuracy=%.4f macro_f1=%.4f test_loss=%.4f", (double)right / (double)s->samples,
+           f1 / (double)(present ? present : 1), s->loss / (double)s->samples);
+}
+
+static void score(const struct bag_model *m, const char *path)
+{
+    struct err_buf e = {{0}};
+    size_t n = bag_label_count(m);
+    struct scoring s = {.model = m,
+                        .predictor = bag_predictor_new(m, &e),
+                        .probs = mem_new_array(n, sizeof(float)),
+                        .cells = mem_new_array((n + 1) * n, sizeof(size_t))};
+    if (!s.predictor || !s.probs || !s.cells) {
+        die("cannot score", "out of memory");
+    }
+    read_samples(path, score_sample, &s);
+    print_scores(&s);
+    bag_predictor_free(s.predictor);
+    mem_free(s.probs);
+    mem_free(s.cells);
+}
+
+struct paths {
+    const char *train, *dev, *test, *base, *out;
+};
+
+static struct bag_data *load(const struct bag_params *p, const char *path)
+{
+    struct err_buf e = {{0}};
+    struct bag_data *d = bag_data_new(p, &e);
+    if (!d) {
+        die("cannot start", e.text);
+    }
+    read_samples(path, add_sample, d);
+    return d;
+}
+
+static void run(const struct paths *paths, const struct bag_params *p)
+{
+    struct err_buf e = {{0}};
+    struct bag_model *base = NULL;
+    struct bag_model *model = NULL;
+    struct bag_report report;
+    int64_t start_us = clock_mono_us();
+    if (paths->base && bag_open_file(&base, paths->base, &e)) {
+        die("cannot open the base", e.text);
+    }
+    struct bag_data *train = load(p, paths->train);
+    struct bag_data *dev = paths->dev ? load(p, paths->dev) : NULL;
+    int64_t loaded_us = clock_mono_us();
+    if (bag_train(&model, p, train, dev, base, NULL, &report, &e)) {
+        die("cannot train", e.text);
+    }
+    if (paths->out && bag_write(model, paths->out, &e)) {
+        die("cannot write", e.text);
+    }
+    int64_t done_us = clock_mono_us();
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("total_s=%.3f load_s=%.3f train_s=%.3f rss_mb=%ld samples=%zu features=%zu epochs=%u "
+           "best=%u loss=%.4f dev_loss=%.4f dev_accuracy=%.4f temperature=%.3f bytes=%zu",
+           (double)(done_us - start_us) / 1e6, (double)(loaded_us - start_us) / 1e6,
+           (double)(done_us - loaded_us) / 1e6, usage.ru_maxrss / 1024, report.samples,
+           report.features, report.epochs_run, report.epoch_best, report.loss, report.dev_loss,
+           report.dev_accuracy, report.temperature, bag_bytes(model).length);
+    bag_data_free(train);
+    bag_data_free(dev);
+    if (paths->test) {
+        score(model, paths->test);
+    }
+    printf("\n");
+    bag_free(model);
+    bag_free(base);
+}
+
+int main(int argc, char **argv)
+{
+    struct bag_params p;
+    bag_params_default(&p);
+    struct paths paths = {0};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char **target = strcmp(argv[i], "--dev") == 0    ? &paths.dev
+                              : strcmp(argv[i], "--test") == 0 ? &paths.test
+                              : strcmp(argv[i], "--base") == 0 ? &paths.base
+                              : strcmp(argv[i], "--out") == 0  ? &paths.out
+                                                               : NULL;
+        if (target && value) {
+            *target = value;
+            i++;
+        } else if (strcmp(argv[i], "--set") == 0 && value) {
+            set_param(&p, value);
+            i++;
+        } else if (argv[i][0] != '-' && !paths.train) {
+            paths.train = argv[i];
+        } else {
+            die("unknown argument", argv[i]);
+        }
+    }
+    if (!paths.train) {
+        die("usage", "bag_train TRAIN.jsonl [--dev F] [--test F] [--base M] [--out M] "
+                     "[--set key=value]...");
+    }
+    run(&paths, &p);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * The loops that training spends its time in, for the CPU at hand. Private to the bag family.
+ *
+ * A table has rows of stride floats, stride a multiple of BAG_LANES, aligned to 32 bytes.
+ */
+#ifndef WORKER_MODEL_BAG_KERNELS_H
+#define WORKER_MODEL_BAG_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BAG_LANES = 8 };
+
+/* A feature of a sample: its row in the table and its value. */
+struct bag_term {
+    uint32_t row;
+    float value;
+};
+
+struct bag_kernels {
+    const char *name;
+    /* out[0..stride) += the sum of value * row over the terms */
+    void (*gather)(float *out, const float *table, size_t stride, const struct bag_term *terms,
+                   size_t count);
+    /* each term's row += value * square[row] * step[0..stride) */
+    void (*scatter)(float *table, const float *square, size_t stride, const struct bag_term *terms,
+                    size_t count, const float *step);
+    /* values[0..count) become exp(values - their largest) and then a distribution; count is a
+     * multiple of BAG_LANES; returns the log of the sum plus the largest */
+    float (*softmax)(float *values, size_t count);
+    /* out = ln(values), for positive normal values; count is a multiple of BAG_LANES */
+    void (*log)(float *out, const float *values, size_t count);
+};
+
+/* The best for this CPU; static storage. */
+const struct bag_kernels *bag__kernels(void);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * The kernels in plain C, written so that the compiler turns every inner loop into vectors.
+ * Included by kernels.c and kernels_avx2.c, which differ only in how they are compiled.
+ */
+#include "worker/model/bag/kernels.h"
+
+#include <string.h>
+
+static void gather(float *restrict out, const float *restrict table, size_t stride,
+                   const struct bag_term *restrict terms, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float *row = table + (size_t)terms[i].row * stride;
+        float value = terms[i].value;
+        if (i + 4 < count) {
+            const char *ahead = (const char *)(table + (size_t)terms[i + 4].row * stride);
+            for (size_t at = 0; at < stride * sizeof(float); at += 64) {
+                __builtin_prefetch(ahead + at);
+            }
+        }
+        for (size_t k = 0; k < stride; k++) {
+            out[k] += value * row[k];
+        }
+    }
+}
+
+static void scatter(float *restrict table, const float *restrict square, size_t stride,
+                    const struct bag_term *restrict terms, size_t count, const float *restrict step)
+{
+    for (size_t i = 0; i < count; i++) {
+        float *row = table + (size_t)terms[i].row * stride;
+        float value = terms[i].value * square[terms[i].row];
+        for (size_t k = 0; k < stride; k++) {
+            row[k] += value * step[k];
+        }
+    }
+}
+
+/* exp(x) for x <= 0, relative error below 3e-7; below -87 it is 0. Cephes' polynomial. */
+static inline float exp_of(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    float shifted = x * 1.44269504f + 12582912.0f; /* rounds to a whole number in the low bits */
+    float n = shifted - 12582912.0f;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = ((int32_t)n + 127) * (1 << 23);
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return p * scale;
+}
+
+/* ln(x) for positive normal x, absolute error below 1e-6. */
+static inline float log_of(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int32_t exponent = (bits - 0x3f2aaaab) >> 23; /* mantissa in [2/3, 4/3) */
+    bits -= exponent * (1 << 23);
+    float m;
+    memcpy(&m, &bits, sizeof m);
+    float s = (m - 1.0f) / (m + 1.0f);
+    float q = s * s;
+    float p =
+        2.0f * s * (1.0f + q * (0.333333333f + q * (0.2f + q * (0.142857143f + q * 0.1111f))));
+    return p + (float)exponent * 0.693147181f;
+}
+
+static float softmax(float *values, size_t count)
+{
+    float top = values[0];
+    for (size_t k = 1; k < count; k++) {
+        top = values[k] > top ? values[k] : top;
+    }
+    for (size_t k = 0; k < count; k++) {
+        values[k] = exp_of(values[k] - top);
+    }
+    float lanes[BAG_LANES] = {0};
+    for (size_t k = 0; k < count; k += BAG_LANES) {
+        for (size_t j = 0; j < BAG_LANES; j++) {
+            lanes[j] += values[k + j];
+        }
+    }
+    float sum = 0;
+    for (size_t j = 0; j < BAG_LANES; j++) {
+        sum += lanes[j];
+    }
+    float scale = 1.0f / sum;
+    for (size_t k = 0; k < count; k++) {
+        values[k] *= scale;
+    }
+    return top + log_of(sum);
+}
+
+static void logs(float *restrict out, const float *restrict values, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        out[k] = log_of(values[k]);
+    }
+}

@@ -1,0 +1,64 @@
+/* Inside of struct bag_model: the artifact's bytes and where its parts lie. Private. */
+#ifndef WORKER_MODEL_BAG_MODEL_H
+#define WORKER_MODEL_BAG_MODEL_H
+
+#include "worker/model/bag/bag.h"
+
+enum bag_storage { BAG_BORROWED = 0, BAG_OWNED, BAG_MAPPED };
+
+struct bag_model {
+    struct span bytes;
+    enum bag_storage storage;
+    struct text_spec spec;
+    double char_weight;
+    double temperature;
+    uint32_t rows;
+    uint32_t label_count;
+    struct span labels[BAG_LABELS_MAX];
+    /* the table, in place */
+    const uint32_t *keys; /* [rows], ascending */
+    const float *idf;     /* [rows] */
+    const float *scale;   /* [rows]; a weight is scale * code */
+    const float *bias;    /* [labels] */
+    const int8_t *codes;  /* [rows][labels] */
+    /* keys whose top bits are b lie in [first[b], first[b + 1]) */
+    uint32_t *first;
+    uint32_t shift;
+};
+
+/* What training hands over; everything is borrowed. */
+struct bag_weights {
+    struct text_spec spec;
+    double char_weight;
+    double temperature;
+    uint32_t rows;
+    uint32_t label_count;
+    const struct span *labels; /* ascending */
+    const uint32_t *keys;      /* [rows], ascending */
+    const float *idf;
+    const float *scale;
+    const float *bias;
+    const int8_t *codes;
+};
+
+/* Builds the artifact and opens it; the model owns the bytes. */
+MUST_CHECK int bag__model_make(struct bag_model **ret, const struct bag_weights *w,
+                               struct err_buf *e);
+/* The row of key, or BAG_VOCAB_NONE (UINT32_MAX). */
+uint32_t bag__model_row(const struct bag_model *m, uint32_t key);
+
+/* A feature of a text with the row it has in a model. */
+struct bag_hit {
+    uint32_t row;
+    uint32_t count;
+};
+/* Scores before temperature and softmax: [labels] floats. hits' rows are all known. */
+void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, size_t count,
+                      float *ret_scores);
+/* In place: scores become probabilities. */
+void bag__model_softmax(const struct bag_model *m, float *scores);
+
+/* How much a count adds: 1 + ln(count). */
+float bag__count_weight(uint32_t count);
+
+#endif

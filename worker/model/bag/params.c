@@ -1,0 +1,58 @@
+/* Defaults, as measured in tests/bench/README.md, and bounds. */
+#include "worker/model/bag/bag.h"
+
+#include <math.h>
+
+void bag_params_default(struct bag_params *p)
+{
+    *p = (struct bag_params){
+        .features =
+            {.word_max = 2, .word_gap = 0, .char_min = 1, .char_max = 5, .char_across = true},
+        .feature_count_min = 2,
+        .features_max = BAG_FEATURES_MAX,
+        .strength = 8,
+        .char_weight = 1,
+        .class_weight = BAG_CLASS_EQUAL,
+        .epochs = 8,
+        .patience = 2,
+        .tolerance = 0,
+        .seed = 1,
+        .threads = 1,
+    };
+}
+
+static int out_of_bounds(struct err_buf *e, const char *field, double low, double high)
+{
+    return err_set(e, ERR_INVALID, "%s must be from %g to %g", field, low, high);
+}
+
+int bag_params_check(const struct bag_params *p, struct err_buf *e)
+{
+    const struct {
+        const char *field;
+        double value, low, high;
+    } bounds[] = {
+        {"word_max", p->features.word_max, 0, TEXT_WORD_MAX},
+        {"word_gap", p->features.word_gap, 0, TEXT_GAP_MAX},
+        {"char_max", p->features.char_max, 0, TEXT_CHAR_MAX},
+        {"char_min", p->features.char_min, 0, p->features.char_max},
+        {"feature_count_min", p->feature_count_min, 1, 1e6},
+        {"features_max", p->features_max, 1, BAG_FEATURES_MAX},
+        {"strength", p->strength, 1e-6, 1e6},
+        {"char_weight", p->char_weight, 0, 100},
+        {"class_weight", p->class_weight, BAG_CLASS_EQUAL, BAG_CLASS_BALANCED},
+        {"epochs", p->epochs, 1, BAG_EPOCHS_MAX},
+        {"patience", p->patience, 0, BAG_EPOCHS_MAX},
+        {"tolerance", p->tolerance, 0, 1},
+        {"threads", p->threads, 1, BAG_THREADS_MAX},
+    };
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        if (!(bounds[i].value >= bounds[i].low && bounds[i].value <= bounds[i].high)) {
+            return out_of_bounds(e, bounds[i].field, bounds[i].low, bounds[i].high);
+        }
+    }
+    if (p->features.word_max == 0 && p->features.char_max == 0) {
+        return err_set(e, ERR_INVALID, "word_max and char_max are both 0: no features");
+    }
+    return 0;
+}

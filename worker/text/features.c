@@ -1,0 +1,211 @@
+/* Normalise, segment, hash; then count equal keys in a table that is reused between texts. */
+#include "worker/text/features.h"
+
+#include "common/base/mem.h"
+
+#include <string.h>
+
+enum { BOUNDARY = 0x20 }; /* stands for white space and for either end of the text */
+
+bool text_spec_equals(const struct text_spec *a, const struct text_spec *b)
+{
+    return a->word_max == b->word_max && a->word_gap == b->word_gap && a->char_min == b->char_min &&
+           a->char_max == b->char_max && a->char_across == b->char_across;
+}
+
+void text_extractor_init(struct text_extractor *x)
+{
+    memset(x, 0, sizeof *x);
+    text_points_init(&x->points);
+    text_tokens_init(&x->tokens);
+}
+
+void text_extractor_close(struct text_extractor *x)
+{
+    text_points_close(&x->points);
+    text_tokens_close(&x->tokens);
+    mem_free(x->features);
+    mem_free(x->slots);
+    mem_free(x->token_hash);
+    mem_free(x->stream);
+    memset(x, 0, sizeof *x);
+}
+
+/* One step of a multiplicative hash over code points or token hashes. */
+static inline uint64_t hash_step(uint64_t h, uint32_t value)
+{
+    return (h ^ value) * 0x9e3779b97f4a7c15u;
+}
+
+static inline uint32_t hash_key(uint64_t h, enum text_block block)
+{
+    h ^= h >> 32;
+    h *= 0xd6e8feb86659fd93u;
+    return ((uint32_t)(h >> 32) & ~1u) | (uint32_t)block;
+}
+
+static int grow(void **block, size_t *capacity, size_t need, size_t size, struct err_buf *e)
+{
+    if (need <= *capacity) {
+        return 0;
+    }
+    size_t room = need + need / 2 + 64;
+    void *bigger = mem_resize_array(*block, room, size);
+    if (!bigger) {
+        return err_set(e, ERR_NOMEM, "cannot hold %zu features of a text", need);
+    }
+    *block = bigger;
+    *capacity = room;
+    return 0;
+}
+
+static size_t power_of_two_above(size_t n)
+{
+    size_t p = 64;
+    while (p < n) {
+        p *= 2;
+    }
+    return p;
+}
+
+/* Empties the counting table and makes it hold features_max at no more than half load. */
+static int reserve_features(struct text_extractor *x, size_t features_max, struct err_buf *e)
+{
+    int rc = grow((void **)&x->features, &x->capacity, features_max, sizeof *x->features, e);
+    if (rc) {
+        return rc;
+    }
+    size_t want = power_of_two_above(features_max * 2);
+    if (want > x->slot_count) {
+        uint32_t *slots = mem_resize_array(x->slots, want, sizeof *slots);
+        if (!slots) {
+            return err_set(e, ERR_NOMEM, "cannot count %zu features", features_max);
+        }
+        x->slots = slots;
+        x->slot_count = want;
+    }
+    memset(x->slots, 0, want * sizeof *x->slots);
+    x->count = 0;
+    return 0;
+}
+
+static inline void count_key(struct text_extractor *x, size_t mask, uint32_t key)
+{
+    size_t at = (key >> 1) & mask;
+    while (x->slots[at] != 0) {
+        struct text_feature *f = &x->features[x->slots[at] - 1];
+        if (f->key == key) {
+            f->count++;
+            return;
+        }
+        at = (at + 1) & mask;
+    }
+    x->features[x->count] = (struct text_feature){.key = key, .count = 1};
+    x->slots[at] = (uint32_t)++x->count;
+}
+
+static int hash_tokens(struct text_extractor *x, struct err_buf *e)
+{
+    int rc = grow((void **)&x->token_hash, &x->token_capacity, x->tokens.count,
+                  sizeof *x->token_hash, e);
+    for (size_t i = 0; rc == 0 && i < x->tokens.count; i++) {
+        const struct text_token *token = &x->tokens.tokens[i];
+        uint64_t h = 0x77;
+        for (uint32_t j = 0; j < token->count; j++) {
+            h = hash_step(h, x->points.points[token->start + j]);
+        }
+        x->token_hash[i] = hash_key(h, TEXT_BLOCK_WORDS);
+    }
+    return rc;
+}
+
+static void add_words(struct text_extractor *x, const struct text_spec *spec, size_t mask)
+{
+    size_t count = x->tokens.count;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t h = 0;
+        for (size_t n = 1; n <= spec->word_max && i + n <= count; n++) {
+            h = hash_step(h, x->token_hash[i + n - 1]);
+            uint32_t key = n == 1 ? x->token_hash[i] : hash_key(h, TEXT_BLOCK_WORDS);
+            count_key(x, mask, key);
+        }
+        for (size_t gap = 2; gap <= spec->word_gap && i + gap < count; gap++) {
+            uint64_t g = hash_step(hash_step(0x67, x->token_hash[i]), x->token_hash[i + gap]);
+            count_key(x, mask, hash_key(g, TEXT_BLOCK_WORDS));
+        }
+    }
+}
+
+/* The code points with every run of white space as one boundary, and one at either end. */
+static int make_stream(struct text_extractor *x, size_t *ret_count, struct err_buf *e)
+{
+    int rc =
+        grow((void **)&x->stream, &x->stream_capacity, x->points.count + 2, sizeof *x->stream, e);
+    if (rc) {
+        return rc;
+    }
+    size_t n = 0;
+    x->stream[n++] = BOUNDARY;
+    for (size_t i = 0; i < x->points.count; i++) {
+        uint32_t p = x->points.points[i];
+        bool is_space = p == BOUNDARY || text_class_of(p) == TEXT_SPACE;
+        if (!is_space) {
+            x->stream[n++] = p;
+        } else if (x->stream[n - 1] != BOUNDARY) {
+            x->stream[n++] = BOUNDARY;
+        }
+    }
+    if (x->stream[n - 1] != BOUNDARY) {
+        x->stream[n++] = BOUNDARY;
+    }
+    *ret_count = n;
+    return 0;
+}
+
+static void add_chars(struct text_extractor *x, const struct text_spec *spec, size_t stream_count,
+                      size_t mask)
+{
+    for (size_t i = 0; i < stream_count; i++) {
+        uint64_t h = 0x63;
+        for (size_t n = 1; n <= spec->char_max && i + n <= stream_count; n++) {
+            uint32_t p = x->stream[i + n - 1];
+            h = hash_step(h, p);
+            bool is_boundary = p == BOUNDARY;
+            if (n >= spec->char_min && !(n == 1 && is_boundary)) {
+                count_key(x, mask, hash_key(h, TEXT_BLOCK_CHARS));
+            }
+            if (is_boundary && n > 1 && !spec->char_across) {
+                break;
+            }
+        }
+    }
+}
+
+int text_extract(struct text_extractor *x, const struct text_spec *spec, const char *text,
+                 size_t length, struct err_buf *e)
+{
+    size_t stream_count = 0;
+    int rc = text_normalize(&x->points, text, length, e);
+    if (rc == 0) {
+        rc = make_stream(x, &stream_count, e);
+    }
+    x->tokens.count = 0;
+    if (rc == 0 && spec->word_max) {
+        rc = text_segment(&x->tokens, x->points.points, x->points.count, e);
+    }
+    if (rc == 0) {
+        rc = hash_tokens(x, e);
+    }
+    if (rc) {
+        return rc;
+    }
+    size_t features_max =
+        x->tokens.count * (spec->word_max + spec->word_gap) + stream_count * spec->char_max;
+    rc = reserve_features(x, features_max, e);
+    if (rc == 0) {
+        size_t mask = power_of_two_above(features_max * 2) - 1;
+        add_words(x, spec, mask);
+        add_chars(x, spec, stream_count, mask);
+    }
+    return rc;
+}

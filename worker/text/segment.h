@@ -1,0 +1,38 @@
+/*
+ * Cuts normalised code points into tokens, by script.
+ *
+ * Scripts with spaces: runs of letters, digits and marks. Ideographs and hiragana: one each.
+ * Katakana: a run. Thai, Lao, Khmer, Burmese: a letter with its marks. Punctuation and symbols:
+ * one each. So no language needs spaces, and none needs a dictionary.
+ */
+#ifndef WORKER_TEXT_SEGMENT_H
+#define WORKER_TEXT_SEGMENT_H
+
+#include "common/base/err.h"
+#include "worker/text/classes.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct text_token {
+    uint32_t start; /* index of its first code point */
+    uint32_t count; /* code points */
+    enum text_class class;
+};
+
+struct text_tokens {
+    /* read only */
+    struct text_token *tokens;
+    size_t count;
+    /* private */
+    size_t capacity;
+};
+
+void text_tokens_init(struct text_tokens *t);
+void text_tokens_close(struct text_tokens *t);
+
+/* Replaces what was in t by the tokens of points (borrowed). ERR_NOMEM. */
+MUST_CHECK int text_segment(struct text_tokens *t, const uint32_t *points, size_t count,
+                            struct err_buf *e);
+
+#endif
