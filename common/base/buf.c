@@ -96,6 +96,12 @@ void buf_consume(struct buf *b, size_t length)
     }
 }
 
+void buf_truncate(struct buf *b, size_t length)
+{
+    CHECK(length <= b->length);
+    b->length = length;
+}
+
 const char *buf_text(struct buf *b)
 {
     if (grow(b, 0) != 0) {

@@ -32,6 +32,8 @@ char *buf_reserve(struct buf *b, size_t length);
 void buf_advance(struct buf *b, size_t length);
 /* Drops the first length bytes. */
 void buf_consume(struct buf *b, size_t length);
+/* Drops what is behind the first length bytes; length is at most b->length. */
+void buf_truncate(struct buf *b, size_t length);
 /* NUL-terminates (the NUL is not counted); returns data, or NULL when out of memory. */
 const char *buf_text(struct buf *b);
 struct span buf_span(const struct buf *b);

@@ -45,8 +45,9 @@ struct wire_writer {
     size_t depth;
     struct {
         size_t offset; /* of the header to be completed */
-        size_t count;  /* values written at this level, keys included */
+        size_t count;  /* values written at this level, keys included; is_counted: yet to come */
         bool is_map;
+        bool is_counted;
     } open[WIRE_DEPTH_MAX];
 };
 
