@@ -1,0 +1,191 @@
+-- What a worker may do to the record, and how it reads texts. Every function is fenced: by the
+-- worker's incarnation (a supervisor that was replaced changes nothing) and by the attempt's number.
+-- Locks are taken job first, then attempt, in order of the job's id.
+
+-- A supervisor introduces itself. p_is_start is true until the first hello of this incarnation was
+-- answered: only a start may take a name over; a reconnect of a replaced incarnation is refused.
+-- Attempts of older incarnations of the name lose their lease at once, so they run again soon.
+CREATE OR REPLACE FUNCTION meridian.worker_hello(p_worker text, p_incarnation uuid, p_is_start boolean,
+  p_region text, p_host text, p_pid integer, p_slots integer, p_threads integer,
+  p_memory_mb integer, p_version text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+DECLARE
+  v_taken boolean;
+BEGIN
+  INSERT INTO meridian.region (name) VALUES (p_region) ON CONFLICT (name) DO NOTHING;
+  INSERT INTO meridian.worker AS w (name, incarnation, region, host, pid, slots, threads, memory_mb, version)
+  VALUES (p_worker, p_incarnation, p_region, p_host, p_pid, p_slots, p_threads, p_memory_mb, p_version)
+  ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, region = excluded.region,
+    host = excluded.host, pid = excluded.pid, slots = excluded.slots, threads = excluded.threads,
+    memory_mb = excluded.memory_mb, version = excluded.version,
+    state = CASE WHEN w.incarnation = excluded.incarnation THEN w.state ELSE 'up' END,
+    drain_requested_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.drain_requested_at END,
+    started_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.started_at ELSE now() END,
+    seen_at = now()
+  WHERE p_is_start OR w.incarnation = excluded.incarnation
+  RETURNING true INTO v_taken;
+  IF v_taken IS NULL THEN
+    RETURN false;
+  END IF;
+  UPDATE meridian.attempt SET lease_expires_at = least(lease_expires_at, now())
+  WHERE worker = p_worker AND incarnation <> p_incarnation AND state = 'running';
+  RETURN true;
+END $$;
+
+-- A supervisor leaves. False when a newer incarnation has the name.
+CREATE OR REPLACE FUNCTION meridian.worker_bye(p_worker text, p_incarnation uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+BEGIN
+  UPDATE meridian.worker SET state = 'gone', seen_at = now()
+  WHERE name = p_worker AND incarnation = p_incarnation;
+  RETURN FOUND;
+END $$;
+
+-- dispatched -> running, for one worker only. True for the winner, also when it asks again because
+-- the first answer was lost. False: another has it, it was cancelled or requeued, or it belongs to
+-- another region than the worker or the message says.
+CREATE OR REPLACE FUNCTION meridian.attempt_claim(p_job uuid, p_number integer, p_worker text,
+  p_incarnation uuid, p_region text, p_ttl_ms integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+DECLARE
+  v_job meridian.job;
+  v_attempt meridian.attempt;
+BEGIN
+  PERFORM 1 FROM meridian.worker
+  WHERE name = p_worker AND incarnation = p_incarnation AND region = p_region;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  SELECT * INTO v_job FROM meridian.job WHERE id = p_job FOR UPDATE;
+  IF NOT FOUND OR v_job.region IS DISTINCT FROM p_region OR v_job.attempt <> p_number THEN
+    RETURN false;
+  END IF;
+  SELECT * INTO v_attempt FROM meridian.attempt WHERE job = p_job AND number = p_number FOR UPDATE;
+  IF NOT FOUND OR v_attempt.region <> p_region THEN
+    RETURN false;
+  END IF;
+  IF v_attempt.state = 'running' AND v_attempt.worker = p_worker
+     AND v_attempt.incarnation = p_incarnation THEN
+    UPDATE meridian.attempt SET lease_expires_at = now() + p_ttl_ms * interval '1 millisecond'
+    WHERE job = p_job AND number = p_number;
+    RETURN true;
+  END IF;
+  IF v_attempt.state <> 'dispatched' OR v_job.state <> 'dispatched'
+     OR v_job.cancel_requested_at IS NOT NULL THEN
+    RETURN false;
+  END IF;
+  UPDATE meridian.attempt SET state = 'running', worker = p_worker, incarnation = p_incarnation,
+    started_at = now(), lease_expires_at = now() + p_ttl_ms * interval '1 millisecond'
+  WHERE job = p_job AND number = p_number;
+  UPDATE meridian.job SET state = 'running', started_at = coalesce(started_at, now()) WHERE id = p_job;
+  INSERT INTO meridian.event (job, attempt, actor, from_state, to_state, reason)
+  VALUES (p_job, p_number, 'worker ' || p_worker, 'dispatched', 'running', 'claimed');
+  RETURN true;
+END $$;
+
+-- Renews the leases of the attempts that a supervisor holds (running, or ended with a result that
+-- is not yet committed) and stores their progress. One row for each, in the order asked, then one
+-- row with job null about the worker itself: 'up', 'drain', or 'unknown' when the incarnation is
+-- not the current one (say hello; if that is refused, another worker has the name).
+--   ok      go on                          cancel  somebody asked for it to end; the lease goes on
+--   closed  this attempt has ended          fenced  it never was, or is no longer, this worker's
+CREATE OR REPLACE FUNCTION meridian.lease_renew(p_worker text, p_incarnation uuid, p_jobs uuid[],
+  p_numbers integer[], p_progress jsonb[], p_ttl_ms integer)
+RETURNS TABLE (job uuid, number integer, verdict text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  v_drain boolean;
+BEGIN
+  UPDATE meridian.worker SET seen_at = now(),
+    state = CASE WHEN drain_requested_at IS NULL THEN 'up' ELSE 'draining' END
+  WHERE name = p_worker AND incarnation = p_incarnation
+  RETURNING drain_requested_at IS NOT NULL INTO v_drain;
+
+  PERFORM 1 FROM meridian.attempt a
+    JOIN unnest(p_jobs, p_numbers) AS held (job, number) ON a.job = held.job AND a.number = held.number
+  WHERE a.state = 'running' AND a.worker = p_worker AND a.incarnation = p_incarnation
+  ORDER BY a.job FOR UPDATE OF a;
+
+  UPDATE meridian.attempt a SET lease_expires_at = now() + p_ttl_ms * interval '1 millisecond',
+    progress = coalesce(held.progress, a.progress)
+  FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress)
+  WHERE a.job = held.job AND a.number = held.number AND a.state = 'running'
+    AND a.worker = p_worker AND a.incarnation = p_incarnation;
+
+  RETURN QUERY
+  SELECT held.job, held.number,
+    CASE
+      WHEN a.job IS NULL OR a.worker IS DISTINCT FROM p_worker
+        OR a.incarnation IS DISTINCT FROM p_incarnation THEN 'fenced'
+      WHEN a.state <> 'running' THEN 'closed'
+      WHEN j.cancel_requested_at IS NOT NULL THEN 'cancel'
+      ELSE 'ok'
+    END
+  FROM unnest(p_jobs, p_numbers) WITH ORDINALITY AS held (job, number, position)
+  LEFT JOIN meridian.attempt a ON a.job = held.job AND a.number = held.number
+  LEFT JOIN meridian.job j ON j.id = held.job
+  ORDER BY held.position;
+
+  RETURN QUERY SELECT NULL::uuid, NULL::integer,
+    CASE v_drain WHEN true THEN 'drain' WHEN false THEN 'up' ELSE 'unknown' END;
+END $$;
+
+-- Texts (data database of the region) -----------------------------------------------------------
+
+-- The members of a snapshot: the samples that were current when p_as_of was the newest id, in the
+-- order of its hash.
+CREATE OR REPLACE FUNCTION meridian.snapshot_rows(p_markets text[], p_task text, p_split text,
+  p_as_of bigint)
+RETURNS TABLE (market text, external_id text, label text, sample text, digest bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+  SELECT s.market, s.external_id, s.label, s.text, s.digest
+  FROM meridian.sample s
+  WHERE s.market = ANY (p_markets) AND s.task = p_task AND s.split = p_split AND s.id <= p_as_of
+    AND (s.superseded_by IS NULL OR s.superseded_by > p_as_of)
+  ORDER BY s.market COLLATE "C", s.external_id COLLATE "C"
+$$;
+
+-- Fixes what is current now as a snapshot. Takes the import's lock of every market (shared), so no
+-- import is half visible: all ids up to as_of are committed. Taking equal content again gives the
+-- row that exists (with a newer as_of if members were erased meanwhile). No samples: id is null and
+-- nothing is stored.
+CREATE OR REPLACE FUNCTION meridian.snapshot_take(p_markets text[], p_task text, p_split text)
+RETURNS TABLE (id bigint, sha256 bytea, samples integer, labels integer, as_of bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  v_markets text[];
+  v_market text;
+  v_id bigint;
+  v_sha256 bytea;
+  v_samples integer;
+  v_labels integer;
+  v_as_of bigint;
+BEGIN
+  SELECT array_agg(DISTINCT m COLLATE "C" ORDER BY m COLLATE "C") INTO v_markets
+  FROM unnest(p_markets) AS m;
+  IF v_markets IS NULL THEN
+    RAISE EXCEPTION 'snapshot_take: no markets' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  FOREACH v_market IN ARRAY v_markets LOOP
+    PERFORM pg_advisory_xact_lock_shared(hashtext('meridian.sample.' || v_market || p_task));
+  END LOOP;
+  -- An erasure takes an id too: it must not lie behind as_of.
+  SELECT coalesce(max(greatest(s.id, s.superseded_by)), 0) INTO v_as_of
+  FROM meridian.sample s WHERE s.market = ANY (v_markets) AND s.task = p_task;
+  SELECT sha256(coalesce(string_agg(r.digest, ''::bytea
+           ORDER BY r.market COLLATE "C", r.external_id COLLATE "C"), ''::bytea)),
+         count(*), count(DISTINCT r.label)
+  INTO v_sha256, v_samples, v_labels
+  FROM meridian.snapshot_rows(v_markets, p_task, p_split, v_as_of) r;
+  IF v_samples > 0 THEN
+    INSERT INTO meridian.snapshot AS s (sha256, markets, task, split, as_of, samples, labels)
+    VALUES (v_sha256, v_markets, p_task, p_split, v_as_of, v_samples, v_labels)
+    ON CONFLICT (sha256, markets, task, split) DO UPDATE SET
+      as_of = CASE WHEN s.erased_at IS NULL THEN s.as_of ELSE excluded.as_of END,
+      erased_at = NULL
+    RETURNING s.id INTO v_id;
+  END IF;
+  RETURN QUERY SELECT v_id, v_sha256, v_samples, v_labels, v_as_of;
+END $$;
