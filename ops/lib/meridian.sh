@@ -39,7 +39,7 @@ meridian_samples() {
             cli data import --market "$code" --task support-intent --split "$split" \
                 "$root/ops/sample/$code/$split.jsonl" >/dev/null
         done
-    done < <(sample_markets)
+    done <<<"$(sample_markets)"
 }
 
 scheduler_start() {
