@@ -88,8 +88,7 @@ int gzip_open(struct gzip_reader **ret, const char *path, struct err_buf *e)
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", path,
-                       strerror(errno));
+        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", path, strerror(errno));
     }
     int rc = gzip_open_fd(ret, fd, path, e);
     if (rc != 0) {
@@ -185,8 +184,7 @@ static int inflate_some(struct gzip_reader *r, bool *ret_progress, struct err_bu
                                  : damaged(r, r->z.msg ? r->z.msg : "not valid gzip", e);
 }
 
-int gzip_read(struct gzip_reader *r, void *data, size_t size, size_t *ret_length,
-              struct err_buf *e)
+int gzip_read(struct gzip_reader *r, void *data, size_t size, size_t *ret_length, struct err_buf *e)
 {
     if (!r->is_compressed) {
         return read_plain(r, data, size, ret_length, e);

@@ -69,7 +69,8 @@ static void test_gzip_members_are_joined(void **state)
     assert_memory_equal(out, "hello\nhello\n", 12);
 }
 
-/* A file cut anywhere, or with a wrong checksum or foreign bytes behind it, is an error, not less text. */
+/* A file cut anywhere, or with a wrong checksum or foreign bytes behind it, is an error, not less
+ * text. */
 static void test_gzip_damage_is_reported(void **state)
 {
     (void)state;
