@@ -94,6 +94,7 @@ enum job_field_type {
     JOB_FIELD_MARKETS, /* list of market codes, each once, at most max */
     JOB_FIELD_JOB,     /* a job's id */
     JOB_FIELD_BASE,    /* auto|none|global|champion|version:ID */
+    JOB_FIELD_REGION,  /* a region's name */
     JOB_FIELD_TYPE_COUNT
 };
 
@@ -101,8 +102,11 @@ struct job_field {
     const char *name;
     enum job_field_type type;
     double min, max;
-    const char *choices;  /* CHOICE only */
-    const char *fallback; /* default as text ("0.5", "true", "auto"); NULL = absent unless given */
+    const char *choices; /* CHOICE only */
+    /* Default as text ("0.5", "true", "auto"); NULL = absent unless given. Those of the model's own
+     * parameters are NULL: their measured defaults are the model's business (job_spec_has first).
+     */
+    const char *fallback;
     const char *help;
 };
 
@@ -136,7 +140,7 @@ bool job_spec_is_given(const struct job_spec *spec, const char *name);
 int64_t job_spec_integer(const struct job_spec *spec, const char *name);
 double job_spec_real(const struct job_spec *spec, const char *name);
 bool job_spec_bool(const struct job_spec *spec, const char *name);
-/* CHOICE, TEXT, JOB and BASE. Borrowed. */
+/* CHOICE, TEXT, JOB, BASE and REGION. Borrowed. */
 const char *job_spec_text(const struct job_spec *spec, const char *name);
 /* MARKETS. */
 size_t job_spec_market_count(const struct job_spec *spec);
