@@ -64,9 +64,8 @@ BEGIN
         meridian.dependency, meridian.worker, meridian.attempt, meridian.schedule, meridian.firing,
         meridian.pause, meridian.leader, meridian.migration TO %I', v_role);
       v_functions := ARRAY['leader_acquire', 'leader_resign', 'assert_term', 'attempt_finish',
-        'attempt_undelivered', 'attempt_fail', 'attempt_return%', 'attempt_cancel%', 'job_admit%',
-        'job_dispatch%', 'job_release%', 'job_skip%', 'job_close%', 'job_cancel_apply', 'job_load%',
-        'lease_expired', 'lease_expire%', 'schedule_fire', 'scheduler_%', 'load_%', 'uuid_derive'];
+        'attempt_fail', 'job_admit', 'job_fan_out', 'job_dispatch', 'job_release', 'job_finish',
+        'job_skip', 'job_close', 'job_cancel_children', 'schedule_fire', 'scheduler_%', 'uuid_derive'];
     ELSE -- meridian_worker
       EXECUTE format('GRANT SELECT ON meridian.sample, meridian.snapshot, meridian.artifact,
         meridian.artifact_chunk, meridian.version, meridian.champion, meridian.market, meridian.task,

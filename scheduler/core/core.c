@@ -1,0 +1,456 @@
+/*
+ * The core's life: start, load, tick, answers. Everything that decides is in the other files.
+ *
+ *   STOPPED ──core_start──► LOADING ──last page and world──► READY
+ *      ▲                       │                               │
+ *      └───────core_stop───────┴───────────────────────────────┘
+ */
+#include "common/base/mem.h"
+#include "scheduler/core/core_int.h"
+
+enum { CLEAR_BATCH = 64 };
+
+const struct core_settings core_settings_default = {
+    .changes_every_ms = 250, /* how long the scheduler may not know of a cancel or a retry */
+    .world_every_ms = 1000,
+    .sweep_every_ms = 1000,
+    .fire_every_ms = 2000,
+    .batch_max = 256,
+    .load_page = 5000, /* rows of about 300 bytes: a page stays under 2 MB */
+    .crashes_max = 3,
+    .backoff_min_ms = 1000,
+    .backoff_max_ms = 300000,
+};
+
+int64_t core__now(const struct core *c)
+{
+    return c->ports.now_ms(c->ports.self);
+}
+
+void core__fault(struct core *c, const char *reason)
+{
+    if (!c->is_broken) {
+        c->is_broken = true;
+        c->ports.fault(c->ports.self, reason);
+    }
+}
+
+static bool due_before(const struct heap_node *x, const struct heap_node *y)
+{
+    const struct core_job *a = LIST_OWNER(x, struct core_job, in_due);
+    const struct core_job *b = LIST_OWNER(y, struct core_job, in_due);
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : core_id_compare(a->id, b->id) < 0;
+}
+
+struct core *core_new(const struct core_ports *ports, const struct core_settings *settings)
+{
+    struct core *c = mem_new(sizeof *c);
+    if (c) {
+        c->ports = *ports;
+        c->settings = *settings;
+        list_init(&c->dirty);
+        heap_init(&c->due, due_before);
+    }
+    return c;
+}
+
+void core_free(struct core *c)
+{
+    if (c) {
+        core_stop(c);
+        mem_free(c);
+    }
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+uint64_t core__call_with(struct core *c, enum core_call call, const struct core_id *jobs,
+                         size_t count, void *cookie)
+{
+    if (c->is_broken) {
+        return 0;
+    }
+    struct core_pending *p = mem_new(sizeof *p + count * sizeof(struct core_id));
+    if (!p) {
+        core__fault(c, "out of memory");
+        return 0;
+    }
+    p->call = call;
+    p->token = ++c->token;
+    p->cookie = cookie;
+    p->count = count;
+    for (size_t i = 0; i < count; i++) {
+        p->jobs[i] = jobs[i];
+        struct core_job *job = core__job_find(c, jobs[i]);
+        if (job) {
+            job->pending++;
+        }
+    }
+    *(c->last_call ? &c->last_call->next : &c->first_call) = p;
+    c->last_call = p;
+    c->calls_open++;
+    c->calls_of[call]++;
+    return p->token;
+}
+
+uint64_t core__call(struct core *c, enum core_call call, const struct core_id *jobs, size_t count)
+{
+    return core__call_with(c, call, jobs, count, NULL);
+}
+
+static struct core_pending *call_take(struct core *c, uint64_t token)
+{
+    struct core_pending *p = c->first_call;
+    CHECK(p && p->token == token); /* answers come in the order of the calls */
+    c->first_call = p->next;
+    if (!c->first_call) {
+        c->last_call = NULL;
+    }
+    c->calls_open--;
+    c->calls_of[p->call]--;
+    for (size_t i = 0; i < p->count; i++) {
+        struct core_job *job = core__job_find(c, p->jobs[i]);
+        if (job) {
+            CHECK(job->pending > 0);
+            job->pending--;
+            core__job_dirty(c, job);
+        }
+    }
+    return p;
+}
+
+/* --- start and stop -------------------------------------------------------------------------- */
+
+static void load_page(struct core *c, struct core_id after)
+{
+    uint64_t token = core__call(c, CORE_CALL_LOAD, NULL, 0);
+    if (token) {
+        c->ports.store.load(c->ports.store.self, token, after, c->settings.load_page);
+    }
+}
+
+void core_start(struct core *c)
+{
+    CHECK(c->phase == CORE_PHASE_STOPPED);
+    c->phase = CORE_PHASE_LOADING;
+    c->is_broken = false;
+    c->is_offer_due = true;
+    c->anywhere = core__region_get(c, span_of(""));
+    c->no_market = core__market_get(c, span_of(""));
+    load_page(c, (struct core_id){0, 0});
+}
+
+void core_stop(struct core *c)
+{
+    core__jobs_clear(c);
+    heap_close(&c->due);
+    core__places_clear(c);
+    while (c->first_call) {
+        struct core_pending *p = c->first_call;
+        c->first_call = p->next;
+        mem_free(p);
+    }
+    c->last_call = NULL;
+    c->calls_open = 0;
+    for (int i = 0; i < CORE_CALL_COUNT; i++) {
+        c->calls_of[i] = 0;
+    }
+    c->phase = CORE_PHASE_STOPPED;
+    c->is_broken = false;
+    c->is_paused = false;
+}
+
+bool core_is_ready(const struct core *c)
+{
+    return c->phase == CORE_PHASE_READY && !c->is_broken;
+}
+
+struct core_counts core_count(const struct core *c)
+{
+    return (struct core_counts){.waiting = c->state_count[CORE_STATE_WAITING],
+                                .queued = c->state_count[CORE_STATE_QUEUED],
+                                .dispatched = c->state_count[CORE_STATE_DISPATCHED],
+                                .running = c->state_count[CORE_STATE_RUNNING],
+                                .decisions = c->decisions,
+                                .calls_open = c->calls_open};
+}
+
+/* --- duties ---------------------------------------------------------------------------------- */
+
+static const enum core_call duty_call[CORE_DUTY_COUNT] = {[CORE_DUTY_CHANGES] = CORE_CALL_CHANGES,
+                                                          [CORE_DUTY_WORLD] = CORE_CALL_WORLD,
+                                                          [CORE_DUTY_SWEEP] = CORE_CALL_SWEEP,
+                                                          [CORE_DUTY_FIRE] = CORE_CALL_FIRE};
+
+static int64_t duty_period(const struct core *c, enum core_duty duty)
+{
+    switch (duty) {
+    case CORE_DUTY_CHANGES:
+        return c->settings.changes_every_ms;
+    case CORE_DUTY_WORLD:
+        return c->settings.world_every_ms;
+    case CORE_DUTY_SWEEP:
+        return c->settings.sweep_every_ms;
+    case CORE_DUTY_FIRE:
+    case CORE_DUTY_COUNT:
+        break;
+    }
+    return c->settings.fire_every_ms;
+}
+
+static void duty_run(struct core *c, enum core_duty duty)
+{
+    const struct core_store *store = &c->ports.store;
+    uint64_t token = core__call(c, duty_call[duty], NULL, 0);
+    if (token == 0) {
+        return;
+    }
+    switch (duty) {
+    case CORE_DUTY_CHANGES:
+        store->changes(store->self, token);
+        break;
+    case CORE_DUTY_WORLD:
+        store->world(store->self, token);
+        break;
+    case CORE_DUTY_SWEEP:
+        store->sweep(store->self, token);
+        break;
+    case CORE_DUTY_FIRE:
+    case CORE_DUTY_COUNT:
+        store->fire(store->self, token);
+        break;
+    }
+}
+
+static int64_t duties_run(struct core *c, int64_t now)
+{
+    int64_t next = now + c->settings.changes_every_ms;
+    for (int i = 0; i < CORE_DUTY_COUNT; i++) {
+        /* One of a kind at a time: a slow record must not be asked faster than it answers. */
+        if (now >= c->duty_at[i] && c->calls_of[duty_call[i]] == 0) {
+            c->duty_at[i] = now + duty_period(c, (enum core_duty)i);
+            duty_run(c, (enum core_duty)i);
+        }
+        if (c->duty_at[i] > now && c->duty_at[i] < next) {
+            next = c->duty_at[i];
+        }
+    }
+    return next;
+}
+
+static void due_run(struct core *c, int64_t now)
+{
+    struct heap_node *node;
+    while ((node = heap_first(&c->due)) != NULL) {
+        struct core_job *job = LIST_OWNER(node, struct core_job, in_due);
+        if (job->due_ms > now) {
+            break;
+        }
+        heap_remove(&c->due, &job->in_due);
+        core__job_dirty(c, job);
+    }
+}
+
+static void clear_offers(struct core *c)
+{
+    struct span names[CLEAR_BATCH];
+    size_t count = 0;
+    for (size_t i = 0; i < c->regions.count; i++) {
+        const struct core_region *r = c->regions.objects[i];
+        if (r != c->anywhere) {
+            names[count++] = span_of(r->name);
+        }
+        if (count == CLEAR_BATCH || (i + 1 == c->regions.count && count > 0)) {
+            c->ports.transport.clear(c->ports.transport.self, names, count);
+            count = 0;
+        }
+    }
+}
+
+static void offer_again(struct core *c)
+{
+    if (!c->is_offer_due || !c->is_transport_up) {
+        return;
+    }
+    c->is_offer_due = false;
+    clear_offers(c);
+    uint64_t token = core__call(c, CORE_CALL_UNDELIVERED, NULL, 0);
+    if (token) {
+        c->ports.store.undelivered(c->ports.store.self, token);
+    }
+}
+
+/* Acts on all that changed since the last time. */
+static void decide(struct core *c)
+{
+    if (!core_is_ready(c)) {
+        return;
+    }
+    offer_again(c);
+    core__graph_settle(c);
+    core__dispatch(c);
+}
+
+int64_t core_tick(struct core *c)
+{
+    if (!core_is_ready(c)) {
+        return c->settings.changes_every_ms;
+    }
+    int64_t now = core__now(c);
+    int64_t next = duties_run(c, now);
+    due_run(c, now);
+    decide(c);
+    struct heap_node *first = heap_first(&c->due);
+    if (first && LIST_OWNER(first, struct core_job, in_due)->due_ms < next) {
+        next = LIST_OWNER(first, struct core_job, in_due)->due_ms;
+    }
+    return next > now ? next - now : 0;
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static void loaded(struct core *c, const struct core_answer *answer)
+{
+    if (c->phase != CORE_PHASE_LOADING) {
+        return;
+    }
+    if (answer->record_count == c->settings.load_page) {
+        load_page(c, answer->records[answer->record_count - 1].id);
+        return;
+    }
+    uint64_t token = core__call(c, CORE_CALL_WORLD, NULL, 0);
+    if (token) {
+        c->ports.store.world(c->ports.store.self, token);
+    }
+}
+
+static void world_came(struct core *c, const struct core_answer *answer)
+{
+    CHECK(answer->world);
+    core__world_apply(c, answer->world);
+    if (c->phase == CORE_PHASE_LOADING) {
+        c->phase = CORE_PHASE_READY;
+        for (int i = 0; i < CORE_DUTY_COUNT; i++) {
+            c->duty_at[i] = core__now(c);
+        }
+    }
+}
+
+/* What came back of an offer: the worker is told only after the record has the attempt. */
+static void offered(struct core *c, const struct core_answer *answer)
+{
+    for (size_t i = 0; i < answer->record_count; i++) {
+        if (answer->records[i].state == CORE_STATE_DISPATCHED) {
+            c->ports.transport.ready(c->ports.transport.self, &answer->records[i]);
+        }
+    }
+}
+
+static void plan_failed(struct core *c, const struct core_pending *p, const char *reason)
+{
+    struct core_skip skip = {.job = p->jobs[0],
+                             .state = CORE_STATE_FAILED,
+                             .error_code = "INVALID",
+                             .error_text = reason};
+    uint64_t token = core__call(c, CORE_CALL_SKIP, &skip.job, 1);
+    if (token) {
+        c->ports.store.skip(c->ports.store.self, token, &skip, 1);
+    }
+}
+
+static void plan_came(struct core *c, const struct core_pending *p,
+                      const struct core_answer *answer)
+{
+    CHECK(answer->plan);
+    struct core_plan plan = *answer->plan;
+    plan.parent = p->jobs[0];
+    core__plan_apply(c, &plan);
+}
+
+static void refused(struct core *c, const struct core_pending *p, const struct core_answer *answer)
+{
+    const char *reason = answer->error_text ? answer->error_text : err_text(answer->status);
+    switch (p->call) {
+    case CORE_CALL_ADMIT:
+        c->ports.transport.admitted(c->ports.transport.self, p->cookie, answer->status, NULL, 0);
+        break;
+    case CORE_CALL_FINISH:
+        core__finish_refused(c, p->jobs[0], reason);
+        break;
+    case CORE_CALL_FAN_OUT:
+        plan_failed(c, p, reason);
+        break;
+    case CORE_CALL_FIRE:
+        break; /* tried again at the next turn */
+    default:
+        core__fault(c, reason);
+        break;
+    }
+}
+
+static void accepted(struct core *c, const struct core_pending *p, const struct core_answer *answer)
+{
+    for (size_t i = 0; i < answer->record_count && !c->is_broken; i++) {
+        core__record_apply(c, &answer->records[i]);
+    }
+    switch (p->call) {
+    case CORE_CALL_LOAD:
+        loaded(c, answer);
+        break;
+    case CORE_CALL_WORLD:
+        world_came(c, answer);
+        break;
+    case CORE_CALL_SWEEP:
+        core__expired_apply(c, answer->expired, answer->expired_count);
+        break;
+    case CORE_CALL_ADMIT:
+        c->ports.transport.admitted(c->ports.transport.self, p->cookie, 0, answer->admitted,
+                                    answer->admitted_count);
+        break;
+    case CORE_CALL_DISPATCH:
+    case CORE_CALL_UNDELIVERED:
+        offered(c, answer);
+        break;
+    case CORE_CALL_PLAN:
+        plan_came(c, p, answer);
+        break;
+    default:
+        break;
+    }
+}
+
+void core_answer(struct core *c, const struct core_answer *answer)
+{
+    if (c->phase == CORE_PHASE_STOPPED || c->is_broken) {
+        return;
+    }
+    struct core_pending *p = call_take(c, answer->token);
+    if (answer->status) {
+        refused(c, p, answer);
+    } else {
+        accepted(c, p, answer);
+    }
+    mem_free(p);
+    decide(c);
+}
+
+/* --- other events ---------------------------------------------------------------------------- */
+
+void core_worker_changed(struct core *c)
+{
+    c->duty_at[CORE_DUTY_WORLD] = 0;
+    c->duty_at[CORE_DUTY_CHANGES] = 0;
+    (void)core_tick(c); /* the owner's timer goes by the answer that follows */
+}
+
+void core_transport_up(struct core *c)
+{
+    c->is_transport_up = true;
+    c->is_offer_due = true;
+    decide(c);
+}
+
+void core_transport_down(struct core *c)
+{
+    c->is_transport_up = false;
+}

@@ -1,0 +1,334 @@
+/*
+ * The scheduler's decisions: plain C, no clock, sockets or threads of its own.
+ *
+ * The core mirrors the open jobs of the record (PostgreSQL). Events come in through the functions
+ * below; what is to be done goes out through two ports, a store and a transport. It never waits:
+ * a store call carries a token, and its answer comes back later through core_answer, in the order
+ * in which the calls were made. The record is the truth: an answer brings the fresh rows of the
+ * jobs that it touched, and the mirror takes them over, whatever the core had expected.
+ *
+ * When an answer will never come (the connection broke, the term ended) the owner calls core_stop
+ * and, later, core_start: the core forgets everything and loads it again. Nothing is kept here
+ * that the record does not hold.
+ *
+ * Times are milliseconds of the port's monotonic clock. All strings given in are borrowed for the
+ * call. Running out of memory, or a store answer that makes no sense, calls the port's fault
+ * function; the owner then stops and starts the core.
+ */
+#ifndef SCHEDULER_CORE_CORE_H
+#define SCHEDULER_CORE_CORE_H
+
+#include "common/base/err.h"
+#include "scheduler/core/id.h"
+#include "scheduler/core/state.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- what comes in --------------------------------------------------------------------------- */
+
+/* A job that this one needs and that has not succeeded. */
+struct core_need {
+    struct core_id id;
+    enum core_state state; /* CORE_STATE_UNKNOWN: not admitted yet */
+};
+
+/* One row of the record, as it is now. Empty spans stand for null. */
+struct core_record {
+    struct core_id id;
+    enum core_state state;
+    struct span kind;
+    struct span market;
+    struct span task;
+    struct span region;
+    struct span worker;    /* of the running attempt */
+    struct core_id parent; /* none: zero */
+    int priority;
+    int attempt; /* number of the newest attempt */
+    int failures;
+    int crashes;
+    int max_attempts;
+    int64_t due_in_ms; /* 0: now; else how long until it may start */
+    int64_t queued_ms; /* wall time: for order only */
+    bool is_cancel_requested;
+    int children;                  /* of a parent: how many were ever made */
+    const struct core_need *needs; /* unmet only */
+    size_t need_count;
+    /* What a worker is told; only for dispatched jobs. */
+    struct span spec;
+    struct span night;
+    int memory_mb;
+    int time_limit_s;
+    int threads;
+};
+
+struct core_market_row {
+    struct span code;
+    struct span region;
+    double weight;
+    int max_running; /* 0: no limit */
+    bool is_paused;
+};
+
+struct core_region_row {
+    struct span name;
+    bool is_paused;
+};
+
+struct core_worker_row {
+    struct span name;
+    struct span region;
+    int slots;
+    bool is_live; /* was seen within the lease time and did not say bye */
+    bool is_draining;
+};
+
+/* All markets, regions and workers there are. What is missing has gone. */
+struct core_world {
+    bool is_paused;
+    const struct core_market_row *markets;
+    size_t market_count;
+    const struct core_region_row *regions;
+    size_t region_count;
+    const struct core_worker_row *workers;
+    size_t worker_count;
+};
+
+enum core_expiry { CORE_EXPIRY_UNDELIVERED = 1, CORE_EXPIRY_LOST };
+
+/* An open attempt whose time is up. */
+struct core_expired {
+    struct core_id job;
+    int attempt;
+    enum core_expiry expiry;
+    bool was_draining; /* its worker was leaving: not the job's fault */
+};
+
+enum core_outcome {
+    CORE_OUTCOME_SUCCEEDED = 1,
+    CORE_OUTCOME_FAILED,
+    CORE_OUTCOME_CRASHED,
+    CORE_OUTCOME_RETURNED,
+    CORE_OUTCOME_CANCELLED,
+    CORE_OUTCOME_LOST,
+    CORE_OUTCOME_UNDELIVERED,
+    CORE_OUTCOME_COUNT
+};
+
+const char *core_outcome_name(enum core_outcome outcome);
+
+/* What a worker reports about an attempt. */
+struct core_result {
+    struct core_id job;
+    int attempt;
+    struct span worker;
+    enum core_outcome outcome;
+    struct span error_code; /* a name of ERR_LIST */
+    struct span error_text;
+    bool has_exit;
+    int exit_code;
+    int signal;
+    int64_t peak_rss_kb;
+    struct span result; /* JSON of a success */
+};
+
+/* A submission, from a client or made by fan-out. */
+struct core_submission {
+    struct core_id id;
+    struct span kind;
+    struct span market;
+    struct span task;
+    struct span spec; /* JSON */
+    int priority;
+    const struct core_id *after;
+    size_t after_count;
+    int64_t not_before_ms; /* wall; 0: none */
+    struct span unique;
+    struct span by;
+    struct core_id parent;
+    struct span night;
+    bool is_parent;
+    /* From the checked spec. */
+    int memory_mb;
+    int time_limit_s;
+    int threads;
+    int max_attempts;
+    struct span region; /* named by the spec of a job that belongs to no market */
+    /* A submission that was refused is recorded with its reason. */
+    const char *error_code; /* NULL: accepted so far */
+    const char *error_text;
+};
+
+struct core_admitted {
+    struct core_id id;
+    enum core_state state;
+    struct span error_text;
+};
+
+struct core_plan_market {
+    struct span code;
+    struct span region;
+};
+
+/* What fan-out needs to know of a parent. */
+struct core_plan {
+    struct core_id parent; /* filled in by the core */
+    struct span task;
+    struct span spec; /* JSON */
+    struct span night;
+    struct span by;
+    int priority;
+    const struct span *sources; /* markets that the task pools for its global base */
+    size_t source_count;
+    const struct core_plan_market *markets; /* every market there is, by code */
+    size_t market_count;
+};
+
+/* --- what goes out --------------------------------------------------------------------------- */
+
+struct core_dispatch {
+    struct core_id job;
+    int attempt; /* the number that the new attempt shall have */
+    struct span region;
+};
+
+/* The end of an attempt other than by success, and what becomes of its job. */
+struct core_end {
+    struct core_id job;
+    int attempt;
+    enum core_outcome outcome;
+    bool is_final;      /* the job has failed; else it runs again after delay_ms */
+    bool is_cancelled;  /* the job ends cancelled */
+    int charge_failure; /* 0 or 1 */
+    int charge_crash;   /* 0 or 1 */
+    int64_t delay_ms;
+    int error_code;                   /* enum err; 0: nobody's fault */
+    const struct core_result *report; /* NULL for lost and undelivered */
+};
+
+/* A job that ends without an attempt of its own. */
+struct core_skip {
+    struct core_id job;
+    enum core_state state; /* SKIPPED, FAILED or CANCELLED */
+    const char *error_code;
+    const char *error_text;
+};
+
+/*
+ * Every function starts one call; its answer comes later, in order, through core_answer with the
+ * same token. Arguments are borrowed for the call.
+ */
+struct core_store {
+    void *self;
+    void (*load)(void *self, uint64_t token, struct core_id after, size_t limit);
+    void (*world)(void *self, uint64_t token);
+    void (*changes)(void *self, uint64_t token);
+    void (*sweep)(void *self, uint64_t token);
+    void (*fire)(void *self, uint64_t token);
+    void (*admit)(void *self, uint64_t token, const struct core_submission *jobs, size_t count);
+    void (*release)(void *self, uint64_t token, const struct core_id *jobs, size_t count);
+    void (*dispatch)(void *self, uint64_t token, const struct core_dispatch *jobs, size_t count);
+    void (*finish)(void *self, uint64_t token, const struct core_result *result);
+    void (*end)(void *self, uint64_t token, const struct core_end *ends, size_t count);
+    void (*skip)(void *self, uint64_t token, const struct core_skip *skips, size_t count);
+    void (*plan)(void *self, uint64_t token, struct core_id parent);
+    void (*fan_out)(void *self, uint64_t token, struct core_id parent,
+                    const struct core_submission *children, size_t count);
+    void (*close)(void *self, uint64_t token, const struct core_id *parents, size_t count);
+    void (*cancel_children)(void *self, uint64_t token, struct core_id parent);
+    void (*undelivered)(void *self, uint64_t token); /* dispatched jobs, to offer them again */
+};
+
+struct core_transport {
+    void *self;
+    /* Offers the attempt to the workers of the record's region. */
+    void (*ready)(void *self, const struct core_record *job);
+    /* Empties the ready streams of the regions: what is open is offered again afterwards. */
+    void (*clear)(void *self, const struct span *regions, size_t count);
+    /* The submissions of the admit call with this cookie are in the record, or failed. */
+    void (*admitted)(void *self, void *cookie, int status, const struct core_admitted *rows,
+                     size_t count);
+};
+
+struct core_ports {
+    void *self;
+    int64_t (*now_ms)(void *self);
+    uint64_t (*random)(void *self);
+    /* The core cannot go on: the owner must stop it, outside of this call. */
+    void (*fault)(void *self, const char *reason);
+    struct core_store store;
+    struct core_transport transport;
+};
+
+struct core_answer {
+    uint64_t token;
+    int status; /* 0, or why the store refused the call (nothing was changed) */
+    const char *error_text;
+    const struct core_record *records;
+    size_t record_count;
+    const struct core_admitted *admitted;
+    size_t admitted_count;
+    const struct core_expired *expired;
+    size_t expired_count;
+    const struct core_world *world;
+    const struct core_plan *plan;
+};
+
+/* --- the core -------------------------------------------------------------------------------- */
+
+struct core_settings {
+    int64_t changes_every_ms;
+    int64_t world_every_ms;
+    int64_t sweep_every_ms;
+    int64_t fire_every_ms;
+    size_t batch_max; /* jobs in one store call */
+    size_t load_page; /* rows in one page of the first load */
+    int crashes_max;  /* runner deaths and lost workers that a job may have */
+    int64_t backoff_min_ms;
+    int64_t backoff_max_ms;
+};
+
+extern const struct core_settings core_settings_default;
+
+struct core_counts {
+    size_t waiting;
+    size_t queued;
+    size_t dispatched;
+    size_t running;
+    uint64_t decisions; /* jobs dispatched since the start */
+    size_t calls_open;  /* store calls without an answer */
+};
+
+struct core;
+
+/* Keeps ports' functions and their self pointers. Returns owned (core_free), or NULL. */
+struct core *core_new(const struct core_ports *ports, const struct core_settings *settings);
+void core_free(struct core *c);
+
+/* Starts to load the record. Must be stopped. */
+void core_start(struct core *c);
+/* Forgets everything; answers that are still under way must not be given any more. */
+void core_stop(struct core *c);
+bool core_is_ready(const struct core *c); /* loaded, and deciding */
+struct core_counts core_count(const struct core *c);
+
+/* Does what is due and returns how long until the next duty. */
+int64_t core_tick(struct core *c);
+
+void core_answer(struct core *c, const struct core_answer *answer);
+
+/* Sends the submissions to the record; transport.admitted comes for each call. Must be ready. */
+void core_admit(struct core *c, const struct core_submission *jobs, size_t count, void *cookie);
+/* A worker's report about an attempt. */
+void core_report(struct core *c, const struct core_result *result);
+/* A worker came, left or changed: look now rather than at the next turn. */
+void core_worker_changed(struct core *c);
+/* Dispatch stops while the transport is down. After it came back, or was found empty, everything
+ * that is open and unclaimed is offered again. */
+void core_transport_up(struct core *c);
+void core_transport_down(struct core *c);
+
+/* Aborts with the place when the mirror contradicts itself: for tests and the simulation, O(n). */
+void core_check(const struct core *c);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * The end of attempts: leases that ran out, offers that nobody took, reports of workers.
+ *
+ * Whether time is up is decided by the record's clock alone (the sweep call); what becomes of the
+ * job is decided here. A report names (job, attempt): one that names an older attempt than the
+ * mirror's is late and changes nothing, and the record checks the same again in the transaction.
+ */
+#include "scheduler/core/core_int.h"
+#include "scheduler/core/retry.h"
+
+#include <string.h>
+
+const char *core_outcome_name(enum core_outcome outcome)
+{
+    static const char *const names[CORE_OUTCOME_COUNT] = {
+        [CORE_OUTCOME_SUCCEEDED] = "succeeded",    [CORE_OUTCOME_FAILED] = "failed",
+        [CORE_OUTCOME_CRASHED] = "crashed",        [CORE_OUTCOME_RETURNED] = "returned",
+        [CORE_OUTCOME_CANCELLED] = "cancelled",    [CORE_OUTCOME_LOST] = "lost",
+        [CORE_OUTCOME_UNDELIVERED] = "undelivered"};
+    CHECK(outcome > 0 && outcome < CORE_OUTCOME_COUNT);
+    return names[outcome];
+}
+
+static int code_of(enum core_outcome outcome, const struct core_result *report)
+{
+    char name[32];
+    if (!report || report->error_code.length == 0) {
+        bool is_crash = outcome == CORE_OUTCOME_CRASHED || outcome == CORE_OUTCOME_LOST;
+        return is_crash ? ERR_CRASH : outcome == CORE_OUTCOME_FAILED ? ERR_INTERNAL : 0;
+    }
+    if (report->error_code.length >= sizeof name) {
+        return ERR_INTERNAL;
+    }
+    memcpy(name, report->error_code.data, report->error_code.length);
+    name[report->error_code.length] = '\0';
+    return err_from_name(name);
+}
+
+void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome outcome,
+                       const struct core_result *report, bool was_draining)
+{
+    struct retry_case what = {
+        .outcome = outcome,
+        .error_code = code_of(outcome, report),
+        .was_draining = was_draining,
+        .is_cancel_requested = job->is_cancel_requested || outcome == CORE_OUTCOME_CANCELLED,
+        .attempt = job->attempt,
+        .failures = job->failures,
+        .crashes = job->crashes,
+        .max_attempts = job->max_attempts,
+    };
+    struct retry_verdict verdict =
+        retry_decide(&what, &c->settings, c->ports.random(c->ports.self));
+    struct core_end end = {
+        .job = job->id,
+        .attempt = job->attempt,
+        .outcome = outcome,
+        .is_final = verdict.is_final,
+        .is_cancelled = verdict.is_cancelled,
+        .charge_failure = verdict.charge_failure,
+        .charge_crash = verdict.charge_crash,
+        .delay_ms = verdict.delay_ms,
+        .error_code = what.error_code,
+        .report = report,
+    };
+    uint64_t token = core__call(c, CORE_CALL_END, &job->id, 1);
+    if (token) {
+        c->ports.store.end(c->ports.store.self, token, &end, 1);
+    }
+}
+
+static bool is_current(const struct core_job *job, int attempt)
+{
+    return job && core_state_is_open_attempt(job->state) && job->attempt == attempt;
+}
+
+void core__expired_apply(struct core *c, const struct core_expired *rows, size_t count)
+{
+    for (size_t i = 0; i < count && !c->is_broken; i++) {
+        struct core_job *job = core__job_find(c, rows[i].job);
+        /* While a call is under way its answer decides; the next sweep comes soon. */
+        if (!is_current(job, rows[i].attempt) || job->pending > 0) {
+            continue;
+        }
+        enum core_outcome outcome =
+            rows[i].expiry == CORE_EXPIRY_LOST ? CORE_OUTCOME_LOST : CORE_OUTCOME_UNDELIVERED;
+        core__attempt_end(c, job, outcome, NULL, rows[i].was_draining);
+    }
+}
+
+void core_report(struct core *c, const struct core_result *result)
+{
+    if (c->phase != CORE_PHASE_READY || c->is_broken) {
+        return; /* the worker reports again until the record says that the attempt is closed */
+    }
+    struct core_job *job = core__job_find(c, result->job);
+    if (!is_current(job, result->attempt) || job->is_finishing) {
+        return;
+    }
+    job->is_finishing = true;
+    if (result->outcome != CORE_OUTCOME_SUCCEEDED) {
+        core__attempt_end(c, job, result->outcome, result, false);
+        return;
+    }
+    uint64_t token = core__call(c, CORE_CALL_FINISH, &job->id, 1);
+    if (token) {
+        c->ports.store.finish(c->ports.store.self, token, result);
+    }
+}
+
+/* The record refused the result itself: the attempt ends as failed, so that it cannot come back
+ * for ever. */
+void core__finish_refused(struct core *c, struct core_id id, const char *reason)
+{
+    struct core_job *job = core__job_find(c, id);
+    if (!job || !core_state_is_open_attempt(job->state) || job->pending > 0) {
+        return;
+    }
+    struct core_result report = {.job = id,
+                                 .attempt = job->attempt,
+                                 .outcome = CORE_OUTCOME_FAILED,
+                                 .error_code = span_of("DATABASE"),
+                                 .error_text = span_of(reason)};
+    core__attempt_end(c, job, CORE_OUTCOME_FAILED, &report, false);
+}

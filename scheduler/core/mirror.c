@@ -1,0 +1,73 @@
+/*
+ * The mirror takes over what the record says of a job.
+ *
+ * While a store call that names the job is under way its row is not taken: that row was read
+ * before the call ran, and the call's own answer brings a newer one.
+ */
+#include "scheduler/core/core_int.h"
+
+/* The kinds that the core itself carries out; no worker ever sees them. */
+static bool is_parent_kind(struct span kind)
+{
+    return span_is(kind, "nightly");
+}
+
+static int set_places(struct core *c, struct core_job *job, const struct core_record *record)
+{
+    bool is_running = record->state == CORE_STATE_RUNNING && record->worker.length > 0;
+    struct core_market *m = core__market_get(c, record->market);
+    struct core_region *r = core__region_get(c, record->region);
+    struct core_worker *w = is_running ? core__worker_get(c, record->worker) : NULL;
+    if (!m || !r || (is_running && !w)) {
+        return ERR_NOMEM;
+    }
+    job->market = m;
+    job->region = r;
+    job->worker = w;
+    return 0;
+}
+
+static int take_over(struct core *c, struct core_job *job, const struct core_record *record)
+{
+    job->is_finishing = false; /* no call names the job any more */
+    job->queued_ms = record->queued_ms;
+    job->attempt = record->attempt;
+    job->failures = record->failures;
+    job->crashes = record->crashes;
+    job->max_attempts = record->max_attempts;
+    job->priority = (short)record->priority;
+    job->children = record->children;
+    job->is_parent = is_parent_kind(record->kind);
+    job->is_cancel_requested = record->is_cancel_requested;
+    job->due_ms = record->due_in_ms > 0 ? core__now(c) + record->due_in_ms : 0;
+    if (set_places(c, job, record) || core__parent_set(c, job, record->parent)) {
+        return ERR_NOMEM;
+    }
+    return core__needs_set(c, job, record->needs, record->need_count);
+}
+
+void core__record_apply(struct core *c, const struct core_record *record)
+{
+    CHECK(record->state != CORE_STATE_UNKNOWN);
+    struct core_job *job = core__job_find(c, record->id);
+    if (core_state_is_ended(record->state)) {
+        if (job && job->pending == 0) {
+            core__job_ended(c, job, record->state);
+        }
+        return;
+    }
+    if (job && job->pending > 0) {
+        return;
+    }
+    job = job ? job : core__job_get(c, record->id);
+    if (!job) {
+        return;
+    }
+    core__job_leave(c, job);
+    if (take_over(c, job, record)) {
+        core__fault(c, "out of memory");
+        return;
+    }
+    core__job_move(c, job, record->state);
+    core__job_dirty(c, job);
+}

@@ -1,0 +1,566 @@
+-- What the scheduler writes and reads. Each function takes the term first and is refused with MR001
+-- when that is no longer the leader's; each that changes jobs answers with their fresh rows, so that
+-- the scheduler's mirror follows the record. Locks are taken in the order of job ids.
+
+-- A job as the scheduler mirrors it. The spec travels only with what is to be offered to a worker.
+CREATE OR REPLACE VIEW meridian.job_mirror AS
+SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, j.attempt, j.failures,
+  j.crashes, j.max_attempts,
+  CASE WHEN j.not_before > clock_timestamp()
+       THEN ceil(extract(epoch FROM j.not_before - clock_timestamp()) * 1000)::bigint
+       ELSE 0 END AS due_in_ms,
+  (extract(epoch FROM coalesce(j.queued_at, j.admitted_at)) * 1000)::bigint AS queued_ms,
+  j.cancel_requested_at IS NOT NULL AS is_cancel_requested,
+  CASE WHEN j.kind = 'nightly' AND j.ended_at IS NULL
+       THEN (SELECT count(*)::integer FROM meridian.job c WHERE c.parent = j.id)
+       ELSE 0 END AS children,
+  -- What it still needs: "id=state,id=state".
+  CASE WHEN j.state IN ('waiting', 'queued')
+       THEN (SELECT string_agg(d.needs || '=' || coalesce(n.state, 'unknown'), ',')
+             FROM meridian.dependency d LEFT JOIN meridian.job n ON n.id = d.needs
+             WHERE d.job = j.id AND n.state IS DISTINCT FROM 'succeeded') END AS needs,
+  CASE WHEN j.state = 'running'
+       THEN (SELECT a.worker FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
+       END AS worker,
+  CASE WHEN j.state = 'dispatched' THEN j.spec::text END AS spec,
+  j.night::text AS night, j.memory_mb, j.time_limit_s, j.threads,
+  CASE WHEN j.state = 'rejected' THEN j.error_text END AS error_text
+FROM meridian.job j;
+
+-- Reading -----------------------------------------------------------------------------------------
+
+-- One page of all open jobs, by id.
+CREATE OR REPLACE FUNCTION meridian.scheduler_load(p_term bigint, p_after uuid, p_limit integer)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN QUERY SELECT m.* FROM job j JOIN job_mirror m ON m.id = j.id
+    WHERE j.ended_at IS NULL AND j.id > p_after ORDER BY j.id LIMIT p_limit;
+END $$;
+
+-- Where to start following events: what may still be uncommitted behind the newest is read again.
+CREATE OR REPLACE FUNCTION meridian.scheduler_cursor(p_term bigint)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN greatest(0, coalesce((SELECT max(id) FROM event), 0) - 1000);
+END $$;
+
+-- The events after p_after, and those of p_missing that have appeared since: ids are given out before
+-- the commit, so one may become visible after its successors. With each the job as it is now, when
+-- somebody other than the scheduler acted on it.
+CREATE OR REPLACE FUNCTION meridian.scheduler_changes(p_term bigint, p_after bigint, p_missing bigint[],
+  p_limit integer)
+RETURNS TABLE (event bigint, job meridian.job_mirror)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN QUERY
+    WITH seen AS MATERIALIZED (
+      (SELECT e.id, e.job, e.actor FROM event e WHERE e.id > p_after ORDER BY e.id LIMIT p_limit)
+      UNION ALL
+      SELECT e.id, e.job, e.actor FROM event e WHERE e.id = ANY (p_missing)
+    )
+    SELECT s.id, m FROM seen s
+    LEFT JOIN job_mirror m ON m.id = s.job AND s.actor <> 'scheduler'
+    ORDER BY s.id;
+END $$;
+
+-- Markets, regions, workers and pauses, a row each.
+CREATE OR REPLACE FUNCTION meridian.scheduler_world(p_term bigint, p_live_ms integer)
+RETURNS TABLE (what text, name text, region text, weight double precision, number integer,
+  is_paused boolean, is_live boolean, is_draining boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN QUERY
+    SELECT 'all', ''::text, NULL::text, NULL::float8, NULL::integer, true, NULL::boolean, NULL::boolean
+    FROM pause WHERE scope = 'all'
+    UNION ALL
+    SELECT 'region', r.name, NULL, NULL, NULL,
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'region' AND p.name = r.name), NULL, NULL
+    FROM region r
+    UNION ALL
+    SELECT 'market', m.code, m.region, m.weight, m.max_running,
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'market' AND p.name = m.code), NULL, NULL
+    FROM market m WHERE m.removed_at IS NULL
+    UNION ALL
+    SELECT 'worker', w.name, w.region, NULL, w.slots, NULL,
+      w.state <> 'gone' AND w.seen_at > clock_timestamp() - p_live_ms * interval '1 millisecond',
+      w.state = 'draining' OR w.drain_requested_at IS NOT NULL
+    FROM worker w WHERE w.state <> 'gone';
+END $$;
+
+-- Attempts whose time is up: the lease ran out, or nobody took the offer. Workers that were not seen
+-- for long are marked as gone (their next renewal brings them back).
+CREATE OR REPLACE FUNCTION meridian.scheduler_sweep(p_term bigint, p_undelivered_ms integer,
+  p_gone_ms integer)
+RETURNS TABLE (job uuid, number integer, expiry text, was_draining boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM assert_term(p_term);
+  UPDATE worker SET state = 'gone'
+  WHERE state <> 'gone' AND seen_at < clock_timestamp() - p_gone_ms * interval '1 millisecond';
+  RETURN QUERY
+    SELECT a.job, a.number, CASE a.state WHEN 'running' THEN 'lost' ELSE 'undelivered' END,
+      coalesce(w.incarnation = a.incarnation AND (w.state = 'draining' OR w.drain_requested_at IS NOT NULL),
+        false)
+    FROM attempt a LEFT JOIN worker w ON w.name = a.worker
+    WHERE a.ended_at IS NULL
+      AND ((a.state = 'running' AND a.lease_expires_at <= clock_timestamp())
+        OR (a.state = 'dispatched'
+            AND a.dispatched_at < clock_timestamp() - p_undelivered_ms * interval '1 millisecond'))
+    ORDER BY a.job LIMIT 1000;
+END $$;
+
+-- What is offered and not yet claimed, to be offered again.
+CREATE OR REPLACE FUNCTION meridian.scheduler_offers(p_term bigint)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN QUERY SELECT m.* FROM job j JOIN job_mirror m ON m.id = j.id
+    WHERE j.state = 'dispatched' AND j.ended_at IS NULL ORDER BY j.id;
+END $$;
+
+-- What fan-out needs: the parent ('job'), the task's source markets ('source'), all markets ('market').
+CREATE OR REPLACE FUNCTION meridian.scheduler_plan(p_term bigint, p_parent uuid)
+RETURNS TABLE (what text, name text, region text, spec text, night text, submitted_by text,
+  priority integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM assert_term(p_term);
+  RETURN QUERY
+    SELECT 'job', j.task, NULL::text, j.spec::text, j.night::text, j.submitted_by, j.priority
+    FROM job j WHERE j.id = p_parent
+    UNION ALL
+    SELECT 'source', s.code, NULL, NULL, NULL, NULL, NULL
+    FROM job j JOIN task t ON t.name = j.task
+    CROSS JOIN LATERAL unnest(t.source_markets) WITH ORDINALITY AS s(code, position)
+    WHERE j.id = p_parent
+    UNION ALL
+    (SELECT 'market', m.code, m.region, NULL, NULL, NULL, NULL
+     FROM market m WHERE m.removed_at IS NULL ORDER BY m.code COLLATE "C");
+END $$;
+
+-- Admission ---------------------------------------------------------------------------------------
+
+-- Why the markets that a spec names cannot be worked on together, or null.
+CREATE OR REPLACE FUNCTION meridian.admit_markets_error(p_markets text[], p_one_region boolean)
+RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_missing text;
+  v_regions text[];
+BEGIN
+  SELECT min(s.code) INTO v_missing FROM unnest(p_markets) AS s(code)
+  WHERE NOT EXISTS (SELECT FROM market m WHERE m.code = s.code AND m.removed_at IS NULL);
+  IF v_missing IS NOT NULL THEN
+    RETURN format('spec.markets: there is no market "%s"; see meridian market list', v_missing);
+  END IF;
+  SELECT array_agg(DISTINCT m.region ORDER BY m.region) INTO v_regions
+  FROM market m WHERE m.code = ANY (p_markets);
+  IF p_one_region AND cardinality(v_regions) > 1 THEN
+    RETURN format('spec.markets: they are in several regions (%s); texts stay in theirs, so name markets of one',
+      array_to_string(v_regions, ', '));
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Why the record refuses a submission that is well formed, or null.
+CREATE OR REPLACE FUNCTION meridian.admit_error(p_job jsonb)
+RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_market text := p_job ->> 'market';
+  v_task text := p_job ->> 'task';
+  v_region text := p_job ->> 'region';
+  v_markets text[];
+  v_holder uuid;
+BEGIN
+  IF v_market IS NOT NULL
+     AND NOT EXISTS (SELECT FROM market WHERE code = v_market AND removed_at IS NULL) THEN
+    RETURN format('market: there is no market "%s"; add it with meridian market set', v_market);
+  ELSIF v_task IS NOT NULL AND p_job ->> 'kind' <> 'noop'
+     AND NOT EXISTS (SELECT FROM task WHERE name = v_task) THEN
+    RETURN format('task: there is no task "%s"; it is made by meridian data import', v_task);
+  ELSIF v_region IS NOT NULL AND v_market IS NULL
+     AND NOT EXISTS (SELECT FROM region WHERE name = v_region) THEN
+    RETURN format('spec.region: there is no region "%s"', v_region);
+  END IF;
+  IF p_job -> 'spec' ? 'markets' THEN
+    v_markets := ARRAY(SELECT jsonb_array_elements_text(p_job -> 'spec' -> 'markets'));
+    IF cardinality(v_markets) > 0 THEN
+      RETURN admit_markets_error(v_markets, NOT (p_job ->> 'is_parent')::boolean);
+    END IF;
+  END IF;
+  IF p_job ? 'unique' THEN
+    SELECT id INTO v_holder FROM job
+    WHERE unique_key = p_job ->> 'unique' AND ended_at IS NULL AND id <> (p_job ->> 'id')::uuid;
+    IF FOUND THEN
+      RETURN format('unique: the key is held by job %s until that ends', v_holder);
+    END IF;
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Writes new jobs; those that exist are left as they are. Returns the ids that are new.
+CREATE OR REPLACE FUNCTION meridian.admit_write(p_jobs jsonb)
+RETURNS uuid[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_new uuid[];
+BEGIN
+  WITH asked AS MATERIALIZED (
+    SELECT x.*, a.item,
+      row_number() OVER (PARTITION BY x.unique ORDER BY a.position) AS turn,
+      row_number() OVER (PARTITION BY x.id ORDER BY a.position) AS copy
+    FROM jsonb_array_elements(p_jobs) WITH ORDINALITY AS a(item, position)
+    CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
+      spec jsonb, priority integer, not_before_ms bigint, "unique" text, "by" text, parent uuid, night date,
+      memory_mb integer, time_limit_s integer, threads integer, max_attempts integer, is_parent boolean,
+      error_code text, error_text text, after uuid[])
+  ), judged AS MATERIALIZED (
+    SELECT s.*, CASE
+        WHEN s.error_code IS NOT NULL THEN s.error_text
+        WHEN s.unique IS NOT NULL AND s.turn > 1 THEN 'unique: the key is named twice'
+        ELSE admit_error(s.item) END AS why
+    FROM asked s WHERE s.copy = 1 AND NOT EXISTS (SELECT FROM job j WHERE j.id = s.id)
+  ), added AS (
+    INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
+      submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
+      error_code, error_text)
+    SELECT g.id, g.kind, m.code, g.task,
+      CASE WHEN g.why IS NULL AND NOT g.is_parent THEN
+        coalesce(m.region, g.region, (SELECT min(o.region) FROM market o
+          WHERE o.code IN (SELECT jsonb_array_elements_text(g.spec -> 'markets')))) END,
+      n.state, coalesce(g.spec, '{}'), g.priority, g.parent,
+      coalesce(g.night, CASE WHEN g.is_parent THEN (now() AT TIME ZONE 'UTC')::date END),
+      CASE WHEN g.why IS NULL THEN g.unique END, coalesce(g.by, 'unknown'),
+      to_timestamp(g.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
+      CASE n.state WHEN 'rejected' THEN now() END, g.max_attempts, g.memory_mb, g.time_limit_s, g.threads,
+      CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why
+    FROM judged g
+    LEFT JOIN market m ON m.code = g.market
+    CROSS JOIN LATERAL (SELECT CASE
+      WHEN g.why IS NOT NULL THEN 'rejected'
+      WHEN g.is_parent OR to_timestamp(g.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
+      WHEN EXISTS (SELECT FROM unnest(g.after) AS a(id) LEFT JOIN job p ON p.id = a.id
+                   WHERE p.state IS DISTINCT FROM 'succeeded') THEN 'waiting'
+      ELSE 'queued' END AS state) n
+    ORDER BY g.id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, state, error_text
+  ), edges AS (
+    INSERT INTO dependency (job, needs)
+    SELECT DISTINCT d.id, a.id FROM added d JOIN judged g ON g.id = d.id
+    CROSS JOIN LATERAL unnest(g.after) AS a(id)
+    WHERE d.state <> 'rejected'
+    ON CONFLICT DO NOTHING
+  ), told AS (
+    INSERT INTO event (job, actor, to_state, reason)
+    SELECT d.id, 'scheduler', d.state,
+      CASE d.state WHEN 'rejected' THEN 'rejected: ' || d.error_text ELSE 'admitted' END
+    FROM added d
+  )
+  SELECT array_agg(d.id) INTO v_new FROM added d;
+  PERFORM admit_refuse_cycles(v_new);
+  RETURN v_new;
+END $$;
+
+-- Jobs that wait for each other would wait for ever. Only a new job that others named before it came
+-- can close a circle.
+CREATE OR REPLACE FUNCTION meridian.admit_refuse_cycles(p_ids uuid[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_id uuid;
+BEGIN
+  FOR v_id IN SELECT DISTINCT d.job FROM dependency d JOIN dependency o ON o.needs = d.job
+              WHERE d.job = ANY (p_ids) ORDER BY 1 LOOP
+    IF EXISTS (
+      WITH RECURSIVE reach AS (
+        SELECT d.needs FROM dependency d WHERE d.job = v_id
+        UNION
+        SELECT d.needs FROM reach r JOIN dependency d ON d.job = r.needs
+      ) SELECT FROM reach WHERE needs = v_id) THEN
+      UPDATE job SET state = 'failed', ended_at = now(), error_code = 'INVALID',
+        error_text = 'after: this job would wait for itself through the jobs that it needs'
+      WHERE id = v_id AND state = 'waiting';
+      IF FOUND THEN
+        PERFORM audit(v_id, NULL, 'scheduler', 'waiting', 'failed', 'its dependencies form a circle');
+      END IF;
+    END IF;
+  END LOOP;
+END $$;
+
+-- Admits submissions; a known id is answered with what became of it.
+CREATE OR REPLACE FUNCTION meridian.job_admit(p_term bigint, p_jobs jsonb)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM admit_write(p_jobs);
+  RETURN QUERY SELECT m.* FROM job_mirror m
+    WHERE m.id IN (SELECT (j ->> 'id')::uuid FROM jsonb_array_elements(p_jobs) AS j);
+END $$;
+
+-- The children of a nightly, all or none. Their ids derive from the parent's, so this is repeatable.
+CREATE OR REPLACE FUNCTION meridian.job_fan_out(p_term bigint, p_parent uuid, p_jobs jsonb)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_parent job;
+BEGIN
+  PERFORM assert_term(p_term);
+  SELECT * INTO v_parent FROM job WHERE id = p_parent FOR UPDATE;
+  IF v_parent.ended_at IS NULL AND v_parent.cancel_requested_at IS NULL THEN
+    PERFORM admit_write(p_jobs);
+    UPDATE job SET started_at = coalesce(started_at, now()) WHERE id = p_parent;
+    PERFORM audit(p_parent, NULL, 'scheduler', v_parent.state, v_parent.state,
+      format('made %s jobs', jsonb_array_length(p_jobs)));
+  END IF;
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_parent
+    UNION ALL SELECT m.* FROM job c JOIN job_mirror m ON m.id = c.id WHERE c.parent = p_parent;
+END $$;
+
+-- Moves -------------------------------------------------------------------------------------------
+
+-- waiting -> queued, for jobs that need nothing any more.
+CREATE OR REPLACE FUNCTION meridian.job_release(p_term bigint, p_ids uuid[])
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+  WITH moved AS (
+    UPDATE job j SET state = 'queued', queued_at = clock_timestamp()
+    WHERE j.id = ANY (p_ids) AND j.state = 'waiting'
+      AND NOT EXISTS (SELECT FROM dependency d LEFT JOIN job n ON n.id = d.needs
+                      WHERE d.job = j.id AND n.state IS DISTINCT FROM 'succeeded')
+    RETURNING j.id
+  )
+  INSERT INTO event (job, actor, from_state, to_state, reason)
+  SELECT id, 'scheduler', 'waiting', 'queued', 'may run now' FROM moved;
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids);
+END $$;
+
+-- queued -> dispatched, with a new attempt of the number that the scheduler named.
+CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
+  p_regions text[])
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+  WITH asked AS (
+    SELECT * FROM unnest(p_ids, p_numbers, p_regions) AS a(id, number, region)
+  ), moved AS (
+    UPDATE job j SET state = 'dispatched', attempt = a.number, region = a.region
+    FROM asked a
+    WHERE j.id = a.id AND j.state = 'queued' AND j.attempt = a.number - 1
+      AND j.cancel_requested_at IS NULL AND coalesce(j.region, a.region) = a.region
+    RETURNING j.id, j.attempt, j.region, j.queued_at
+  ), opened AS (
+    INSERT INTO attempt (job, number, state, region, queued_at, dispatched_at)
+    SELECT id, attempt, 'dispatched', region, queued_at, clock_timestamp() FROM moved
+  )
+  INSERT INTO event (job, attempt, actor, from_state, to_state, reason)
+  SELECT id, attempt, 'scheduler', 'queued', 'dispatched', 'offered to region ' || region FROM moved;
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids);
+END $$;
+
+-- A result that a worker reported as a success, and what the job is afterwards.
+CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_job uuid, p_number integer,
+  p_worker text, p_peak_rss_kb bigint, p_result jsonb)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result);
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_job;
+END $$;
+
+-- Whether the attempt is still what the scheduler takes it for; locks both rows.
+CREATE OR REPLACE FUNCTION meridian.attempt_is_due(p_job uuid, p_number integer, p_outcome text,
+  p_worker text)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_job job;
+  v_attempt attempt;
+BEGIN
+  SELECT * INTO v_job FROM job WHERE id = p_job FOR UPDATE;
+  SELECT * INTO v_attempt FROM attempt WHERE job = p_job AND number = p_number FOR UPDATE;
+  IF v_attempt.ended_at IS NOT NULL OR v_attempt.job IS NULL OR v_job.attempt <> p_number THEN
+    RETURN false;
+  END IF;
+  RETURN CASE p_outcome
+    WHEN 'undelivered' THEN v_attempt.state = 'dispatched'
+    WHEN 'lost' THEN v_attempt.state = 'running' AND v_attempt.lease_expires_at <= clock_timestamp()
+    ELSE v_attempt.state = 'running' AND v_attempt.worker = p_worker END;
+END $$;
+
+-- The end of one attempt other than by success, and what becomes of its job: the scheduler decided,
+-- except that a job whose cancel was asked for ends cancelled.
+CREATE OR REPLACE FUNCTION meridian.attempt_end(p_end jsonb)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_job job;
+  v_attempt attempt;
+  v_outcome text := p_end ->> 'outcome';
+  v_next text;
+  v_code text := p_end ->> 'error_code';
+  v_text text := p_end ->> 'error_text';
+BEGIN
+  IF NOT attempt_is_due((p_end ->> 'job')::uuid, (p_end ->> 'attempt')::integer, v_outcome,
+                        p_end ->> 'worker') THEN
+    RETURN;
+  END IF;
+  SELECT * INTO v_job FROM job WHERE id = (p_end ->> 'job')::uuid;
+  SELECT * INTO v_attempt FROM attempt WHERE job = v_job.id AND number = v_job.attempt;
+  v_text := CASE v_outcome
+    WHEN 'lost' THEN format('worker %s stopped renewing its lease', v_attempt.worker)
+    WHEN 'undelivered' THEN format('no worker of region %s took it in time', v_job.region)
+    ELSE v_text END;
+  v_next := CASE
+    WHEN v_job.cancel_requested_at IS NOT NULL OR (p_end ->> 'is_cancelled')::boolean THEN 'cancelled'
+    WHEN (p_end ->> 'is_final')::boolean THEN 'failed'
+    WHEN (p_end ->> 'delay_ms')::bigint > 0 THEN 'waiting'
+    ELSE 'queued' END;
+  UPDATE attempt SET state = v_outcome, ended_at = now(), lease_expires_at = NULL,
+    exit_code = (p_end ->> 'exit_code')::integer, signal = (p_end ->> 'signal')::integer,
+    peak_rss_kb = (p_end ->> 'peak_rss_kb')::bigint, error_code = v_code,
+    error_class = p_end ->> 'error_class', error_text = v_text,
+    charged = (p_end ->> 'failures')::integer + (p_end ->> 'crashes')::integer > 0
+  WHERE job = v_job.id AND number = v_job.attempt;
+  UPDATE job SET state = v_next,
+    failures = failures + (p_end ->> 'failures')::integer,
+    crashes = crashes + (p_end ->> 'crashes')::integer,
+    not_before = CASE v_next
+      WHEN 'waiting' THEN clock_timestamp() + (p_end ->> 'delay_ms')::bigint * interval '1 millisecond'
+      ELSE not_before END,
+    queued_at = CASE v_next WHEN 'queued' THEN clock_timestamp() ELSE queued_at END,
+    ended_at = CASE WHEN v_next IN ('failed', 'cancelled') THEN now() END,
+    error_code = CASE v_next WHEN 'failed' THEN coalesce(v_code, 'CRASH')
+                             WHEN 'cancelled' THEN 'CANCELLED' END,
+    error_text = CASE v_next WHEN 'failed' THEN v_text
+                             WHEN 'cancelled' THEN 'cancelled by ' || coalesce(cancel_requested_by, 'its worker') END
+  WHERE id = v_job.id;
+  PERFORM audit(v_job.id, v_job.attempt, 'scheduler', v_job.state, v_next,
+    concat_ws(': ', v_outcome, v_text), jsonb_strip_nulls(jsonb_build_object('delay_ms', p_end -> 'delay_ms',
+      'error_code', v_code, 'exit_code', p_end -> 'exit_code', 'signal', p_end -> 'signal')));
+END $$;
+
+CREATE OR REPLACE FUNCTION meridian.attempt_fail(p_term bigint, p_ends jsonb)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM attempt_end(e) FROM jsonb_array_elements(p_ends) AS e ORDER BY e ->> 'job';
+  RETURN QUERY SELECT m.* FROM job_mirror m
+    WHERE m.id IN (SELECT (e ->> 'job')::uuid FROM jsonb_array_elements(p_ends) AS e);
+END $$;
+
+-- Jobs that end without an attempt: skipped because of an ancestor, or failed before they could start.
+CREATE OR REPLACE FUNCTION meridian.job_skip(p_term bigint, p_skips jsonb)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM FROM job WHERE id IN (SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s)
+  ORDER BY id FOR UPDATE;
+  WITH asked AS (
+    SELECT * FROM jsonb_to_recordset(p_skips) AS s(job uuid, state text, error_code text, error_text text)
+  ), before AS (
+    SELECT j.id, j.state FROM job j JOIN asked s ON s.job = j.id
+  ), moved AS (
+    UPDATE job j SET state = s.state, ended_at = now(), error_code = s.error_code, error_text = s.error_text
+    FROM asked s WHERE j.id = s.job AND j.state IN ('waiting', 'queued')
+    RETURNING j.id, j.state, j.error_text
+  )
+  INSERT INTO event (job, actor, from_state, to_state, reason)
+  SELECT m.id, 'scheduler', b.state, m.state, m.error_text FROM moved m JOIN before b ON b.id = m.id;
+  RETURN QUERY SELECT m.* FROM job_mirror m
+    WHERE m.id IN (SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s);
+END $$;
+
+-- Closes one parent whose children have all ended. A child that was retried counts by its retry.
+CREATE OR REPLACE FUNCTION meridian.job_close_one(p_parent uuid)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_parent job;
+  v_state text;
+  v_text text;
+  v_count record;
+  v_first job;
+BEGIN
+  SELECT * INTO v_parent FROM job WHERE id = p_parent;
+  SELECT count(*) AS jobs, count(*) FILTER (WHERE ended_at IS NULL) AS open,
+    count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
+    count(*) FILTER (WHERE state IN ('failed', 'rejected')) AS failed,
+    count(*) FILTER (WHERE state = 'skipped') AS skipped,
+    count(*) FILTER (WHERE state = 'cancelled') AS cancelled INTO v_count
+  FROM job WHERE parent = p_parent AND (ended_at IS NULL OR replayed_by IS NULL);
+  IF v_parent.ended_at IS NOT NULL OR v_count.open > 0 THEN
+    RETURN;
+  END IF;
+  v_state := CASE WHEN v_count.succeeded = v_count.jobs THEN 'succeeded'
+    WHEN v_parent.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE 'failed' END;
+  IF v_state <> 'succeeded' THEN
+    SELECT * INTO v_first FROM job
+    WHERE parent = p_parent AND state IN ('failed', 'rejected') AND replayed_by IS NULL
+    ORDER BY ended_at, id LIMIT 1;
+    v_text := format('%s of %s jobs did not succeed (%s failed, %s skipped, %s cancelled)',
+        v_count.jobs - v_count.succeeded, v_count.jobs, v_count.failed, v_count.skipped, v_count.cancelled)
+      || CASE WHEN FOUND THEN format('; first %s: %s', concat_ws(' ', v_first.kind, v_first.market),
+                                     v_first.error_text) ELSE '' END;
+  END IF;
+  UPDATE job SET state = v_state, ended_at = now(),
+    error_code = CASE v_state WHEN 'succeeded' THEN NULL WHEN 'cancelled' THEN 'CANCELLED' ELSE 'DATA' END,
+    error_text = v_text,
+    result = jsonb_build_object('jobs', v_count.jobs, 'succeeded', v_count.succeeded, 'failed', v_count.failed,
+      'skipped', v_count.skipped, 'cancelled', v_count.cancelled)
+  WHERE id = p_parent;
+  PERFORM audit(p_parent, NULL, 'scheduler', v_parent.state, v_state, coalesce(v_text, 'all its jobs succeeded'));
+END $$;
+
+CREATE OR REPLACE FUNCTION meridian.job_close(p_term bigint, p_ids uuid[])
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+  PERFORM job_close_one(id) FROM unnest(p_ids) AS id;
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids)
+    UNION ALL SELECT m.* FROM job c JOIN job_mirror m ON m.id = c.id
+      WHERE c.parent = ANY (p_ids) AND c.ended_at IS NULL;
+END $$;
+
+-- The open children of a parent that ended before them.
+CREATE OR REPLACE FUNCTION meridian.job_cancel_children(p_term bigint, p_parent uuid)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_ids uuid[] := ARRAY(SELECT id FROM job WHERE parent = p_parent AND ended_at IS NULL ORDER BY id);
+BEGIN
+  PERFORM assert_term(p_term);
+  PERFORM job_cancel(v_ids, 'scheduler');
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (v_ids);
+END $$;
+
+-- Fires the schedules that are due, and shows the jobs that are new.
+CREATE OR REPLACE FUNCTION meridian.scheduler_fire(p_term bigint)
+RETURNS SETOF meridian.job_mirror
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_ids uuid[] := ARRAY(SELECT f.job FROM schedule_fire(p_term) AS f);
+BEGIN
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (v_ids);
+END $$;
