@@ -22,7 +22,7 @@ enum config_type {
     CONFIG_REAL,     /* double, min..max */
     CONFIG_BOOL,     /* bool; a flag without a value, or =true/false; variables: 1/0, true/false */
     CONFIG_DURATION, /* int64_t milliseconds: "90s", "15m", "2h", "1d", "500ms"; min..max in ms */
-    CONFIG_SIZE_MB,  /* int64_t MiB: "512", "2g", "900m" */
+    CONFIG_SIZE_MB,  /* int64_t MiB: "512", "2g", "900m"; min..max in MiB */
     CONFIG_LIST,     /* struct config_list; the flag may be repeated (no variable) */
     CONFIG_TYPE_COUNT
 };
