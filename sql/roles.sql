@@ -63,9 +63,8 @@ BEGIN
       EXECUTE format('GRANT SELECT ON meridian.region, meridian.market, meridian.task, meridian.job,
         meridian.dependency, meridian.worker, meridian.attempt, meridian.schedule, meridian.firing,
         meridian.pause, meridian.leader, meridian.migration TO %I', v_role);
-      v_functions := ARRAY['leader_acquire', 'leader_resign', 'assert_term', 'attempt_finish',
-        'attempt_fail', 'job_admit', 'job_fan_out', 'job_dispatch', 'job_release', 'job_finish',
-        'job_skip', 'job_close', 'job_cancel_children', 'schedule_fire', 'scheduler_%', 'uuid_derive'];
+      -- Beside these, every function that takes the leader's term first.
+      v_functions := ARRAY['leader_acquire', 'leader_resign'];
     ELSE -- meridian_worker
       EXECUTE format('GRANT SELECT ON meridian.sample, meridian.snapshot, meridian.artifact,
         meridian.artifact_chunk, meridian.version, meridian.champion, meridian.market, meridian.task,
@@ -74,15 +73,15 @@ BEGIN
         ON meridian.job TO %I', v_role);
       EXECUTE format('GRANT INSERT ON meridian.snapshot, meridian.artifact, meridian.artifact_chunk
         TO %I', v_role);
-      v_functions := ARRAY['worker_hello', 'worker_bye', 'attempt_claim', 'lease_renew', 'snapshot_take',
-        'snapshot_%', 'worker_read%', 'uuid_derive'];
+      v_functions := ARRAY['worker_hello', 'worker_bye', 'attempt_claim', 'lease_renew',
+        'snapshot_take', 'snapshot_rows'];
     END IF;
     FOR v_item IN
       SELECT p.oid::regprocedure AS signature
       FROM pg_proc p
       WHERE p.pronamespace = 'meridian'::regnamespace
-        AND EXISTS (SELECT FROM unnest(v_functions) AS f(pattern)
-                    WHERE p.proname LIKE replace(f.pattern, '_', '\_'))
+        AND (p.proname = ANY (v_functions)
+             OR v_role = 'meridian_scheduler' AND p.proargnames[1] = 'p_term')
     LOOP
       EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', v_item.signature, v_role);
     END LOOP;

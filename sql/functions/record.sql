@@ -93,7 +93,8 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended(
     'meridian.version.' || coalesce(p_job.market, '') || '/' || p_job.task, 0));
   INSERT INTO version (market, task, number, family, method, artifact, base_version,
-    train_snapshot, dev_snapshot, job, attempt, region, spec, labels, engine, kernel, threads, seed)
+    train_snapshot, dev_snapshot, job, attempt, region, spec, labels, engine, kernel, threads, seed,
+    base_market, base_number, train_samples, train_sha256)
   SELECT p_job.market, p_job.task,
     1 + coalesce((SELECT max(v.number) FROM version v
                   WHERE coalesce(v.market, '') = coalesce(p_job.market, '')
@@ -104,7 +105,11 @@ BEGIN
     ARRAY(SELECT jsonb_array_elements_text(result_array(p_version, 'version', 'labels'))),
     result_text(p_version, 'version', 'engine'), result_text(p_version, 'version', 'kernel'),
     result_text(p_version, 'version', 'threads')::integer,
-    result_text(p_version, 'version', 'seed')::bigint
+    result_text(p_version, 'version', 'seed')::bigint, base.market, base.number, train.samples,
+    train.sha256
+  FROM (SELECT) AS one
+  LEFT JOIN version base ON base.id = v_base
+  LEFT JOIN snapshot train ON train.id = v_train
   RETURNING id INTO v_id;
   RETURN v_id;
 END $$;
@@ -220,20 +225,21 @@ CREATE OR REPLACE FUNCTION meridian.record_summary(p_job meridian.job, p_evaluat
 RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
   INSERT INTO meridian.evaluation_summary (evaluation, job, parent, night, market, task, version, number,
-    champion, champion_number, started_at, ended_at, train_seconds, train_samples, test_samples,
+    champion, champion_number, started_at, ended_at, duration_s, train_seconds, train_samples, test_samples,
     accuracy, macro_f1, champion_accuracy, champion_macro_f1, promoted, verdict, reason, sentence)
   SELECT e.id, p_job.id, p_job.parent, p_job.night, p_job.market, v.task, v.id, v.number,
     e.champion, c.number,
-    CASE WHEN made.night = p_job.night THEN least(made.started_at, p_job.started_at)
-         ELSE p_job.started_at END,
-    now(), t.seconds, train.samples, test.samples,
+    began.at, now(), greatest(round(extract(epoch FROM now() - began.at), 1), 0)::double precision,
+    t.seconds, v.train_samples, test.samples,
     m.accuracy, m.macro_f1, m.champion_accuracy, m.champion_macro_f1,
     e.verdict IS NOT DISTINCT FROM 'promote', coalesce(e.verdict, 'none'), e.reason, e.sentence
   FROM meridian.evaluation e
   JOIN meridian.version v ON v.id = e.version
   JOIN meridian.job made ON made.id = v.job
   JOIN meridian.snapshot test ON test.id = e.snapshot
-  LEFT JOIN meridian.snapshot train ON train.id = v.train_snapshot
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN made.night = p_job.night THEN least(made.started_at, p_job.started_at)
+                ELSE p_job.started_at END AS at) began
   LEFT JOIN meridian.version c ON c.id = e.champion
   LEFT JOIN LATERAL (SELECT value AS seconds FROM meridian.metric
                      WHERE job = v.job AND role = 'training' AND name = 'train_seconds') t ON true

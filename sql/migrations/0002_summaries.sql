@@ -14,6 +14,7 @@ CREATE TABLE meridian.evaluation_summary (
   champion_number integer,
   started_at timestamptz NOT NULL, -- of the fine-tune when one job of the same parent made the version
   ended_at timestamptz NOT NULL,
+  duration_s double precision NOT NULL,
   train_seconds double precision,
   train_samples integer,
   test_samples integer NOT NULL,
@@ -29,6 +30,14 @@ CREATE TABLE meridian.evaluation_summary (
 );
 CREATE INDEX evaluation_summary_night ON meridian.evaluation_summary (night, market, task);
 CREATE INDEX evaluation_summary_market ON meridian.evaluation_summary (market, task, evaluation);
+
+-- A version never changes and neither does what it was made from, so it can carry that along:
+-- report.lineage would else join three tables of its size.
+ALTER TABLE meridian.version
+  ADD COLUMN base_market text,
+  ADD COLUMN base_number integer,
+  ADD COLUMN train_samples integer,
+  ADD COLUMN train_sha256 bytea;
 
 -- When the job became runnable before this attempt; the job's own queued_at moves on with retries.
 ALTER TABLE meridian.attempt ADD COLUMN queued_at timestamptz;

@@ -6,11 +6,11 @@ SELECT w.market, w.task, w.week, w.nights, w.promoted,
   avg(w.macro_f1) OVER (weeks ROWS 3 PRECEDING) AS macro_f1_4_weeks,
   w.train_samples, w.duration_s
 FROM (
-  SELECT s.market, s.task, (s.night - (extract(isodow FROM s.night)::integer - 1)) AS week,
+  SELECT s.market, s.task, date_trunc('week', s.night::timestamp)::date AS week,
     count(*) AS nights, count(*) FILTER (WHERE s.promoted) AS promoted,
     avg(s.accuracy) AS accuracy, avg(s.macro_f1) AS macro_f1, max(s.macro_f1) AS macro_f1_best,
     max(s.train_samples) AS train_samples,
-    extract(epoch FROM avg(s.ended_at - s.started_at))::double precision AS duration_s
+    avg(s.duration_s) AS duration_s
   FROM meridian.evaluation_summary s
   WHERE s.night IS NOT NULL AND s.market IS NOT NULL
   GROUP BY 1, 2, 3
