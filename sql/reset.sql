@@ -22,4 +22,10 @@ BEGIN
   LOOP
     EXECUTE format('DROP FUNCTION %s', item.signature);
   END LOOP;
+  -- The internal views; those of report stay, for others may have built on them.
+  FOR item IN SELECT c.oid::regclass AS name FROM pg_class c
+              WHERE c.relnamespace = 'meridian'::regnamespace AND c.relkind = 'v'
+  LOOP
+    EXECUTE format('DROP VIEW %s', item.name);
+  END LOOP;
 END $$;

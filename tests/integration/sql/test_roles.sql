@@ -65,5 +65,5 @@ FROM pg_proc p WHERE p.pronamespace IN ('meridian'::regnamespace, 'report'::regn
 -- Everything that takes the leader's term is the scheduler's, and checks it.
 SELECT pg_temp.expect('checks the term: ' || p.oid::regprocedure,
   has_function_privilege('meridian_scheduler', p.oid, 'EXECUTE')
-  AND (p.prosrc LIKE '%assert_term%' OR p.proname IN ('assert_term', 'attempt_finish')))
+  AND (p.prosrc ~ '(assert_term|attempt_finish|schedule_fire)\(p_term[,)]' OR p.proname = 'assert_term'))
 FROM pg_proc p WHERE p.pronamespace = 'meridian'::regnamespace AND p.proargnames[1] = 'p_term';
