@@ -121,7 +121,7 @@ static void test_json_build(void **state)
     assert_int_equal(json_set(map, "n", json_new_integer(1)), 0);
     assert_int_equal(json_set(map, "n", json_new_null()), 0);
     assert_int_equal(json_set(map, "gone", json_new_bool(true)), 0);
-    assert_int_equal(json_set(map, "r", json_new_real(NAN)), ERR_NOMEM);
+    assert_int_equal(json_set(map, "r", json_new_real((double)NAN)), ERR_NOMEM);
     json_remove(map, "gone");
     json_remove(map, "never");
     struct json *copy = json_copy_of(map);
@@ -143,7 +143,7 @@ static void test_json_writer(void **state)
     json_write_map(&w, NULL);
     json_write_list(&w, "l");
     json_write_integer(&w, NULL, INT64_MIN);
-    json_write_real(&w, NULL, NAN);
+    json_write_real(&w, NULL, (double)NAN);
     json_write_end(&w);
     json_write_raw(&w, "raw", span_of("[{}]"));
     json_write_bool(&w, "b", false);

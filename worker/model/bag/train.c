@@ -590,7 +590,7 @@ static int run_epoch(struct trainer *t, uint32_t epoch, struct bag_report *repor
 static int run_epochs(struct trainer *t, struct bag_report *report, struct err_buf *e)
 {
     const double better = 1e-3;
-    double best = INFINITY;
+    double best = (double)INFINITY;
     uint32_t waited = 0;
     t->started_us = clock_mono_us();
     for (uint32_t epoch = 1; epoch <= t->p->epochs; epoch++) {
