@@ -40,7 +40,8 @@ struct redis;
  * ERR_INVALID; reply is then of type ERROR with Redis's words.
  */
 typedef void (*redis_done_cb)(int rc, const struct redis_reply *reply, void *data);
-/* The connection is ready, or (cause says why) no longer. Never called from inside another call. */
+/* The connection is ready, or (cause says why) no longer, or a try failed for another cause than
+ * the one before. Never called from inside another call. */
 typedef void (*redis_state_cb)(bool is_ready, const char *cause, void *data);
 typedef void (*redis_message_cb)(struct span channel, struct span payload, void *data);
 typedef void (*redis_close_cb)(void *data);
