@@ -2,6 +2,8 @@
  */
 #include "common/json/json.h"
 
+#include "common/base/utf8.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,25 +15,6 @@ static void put(struct json_writer *w, const void *data, size_t length)
     if (w->rc == 0) {
         w->rc = buf_add(w->out, data, length);
     }
-}
-
-/* Bytes of the UTF-8 sequence at p by its first byte; its form is checked. 0 = not UTF-8. */
-static size_t sequence_bytes(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80) {
-        return 1;
-    }
-    size_t count = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || count > left) {
-        return 0;
-    }
-    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    bool good = p[1] >= low && p[1] <= high;
-    for (size_t i = 2; i < count; i++) {
-        good = good && (p[i] & 0xc0) == 0x80;
-    }
-    return good ? count : 0;
 }
 
 static void put_escaped(struct json_writer *w, unsigned char c)
@@ -53,7 +36,7 @@ static void put_string(struct json_writer *w, struct span text)
     size_t at = 0;
     put(w, "\"", 1);
     while (at < text.length && w->rc == 0) {
-        size_t count = sequence_bytes(p + at, text.length - at);
+        size_t count = utf8_sequence_bytes(p + at, text.length - at);
         if (count == 0) {
             w->rc = ERR_INVALID;
             return;

@@ -6,6 +6,8 @@
  */
 #include "common/wire/wire_int.h"
 
+#include "common/base/utf8.h"
+
 #include <string.h>
 
 /* What follows a type byte from 0xc0 to 0xdf: the kind and how many bytes its number has. */
@@ -55,7 +57,7 @@ static bool read_small(unsigned char type, struct wire__item *item, uint64_t *re
 {
     if (type <= 0x7f || type >= 0xe0) {
         item->kind = WIRE__INTEGER;
-        item->integer = (int8_t)type;
+        item->integer = type <= 0x7f ? type : (int64_t)type - 256;
         *ret_number = 0;
     } else if (type <= 0x8f) {
         item->kind = WIRE__MAP;
@@ -80,7 +82,7 @@ static void read_integer(unsigned char type, uint64_t number, size_t number_byte
         item->integer = item->is_huge ? INT64_MAX : (int64_t)number;
         return;
     }
-    unsigned shift = (unsigned)(64 - 8 * number_bytes);
+    unsigned shift = (unsigned)(64 - 8 * number_bytes) % 64;
     item->integer = (int64_t)(number << shift) >> shift; /* extends the sign */
 }
 
@@ -212,36 +214,12 @@ size_t wire__skip(struct span bytes, size_t at)
 
 /* --- text ------------------------------------------------------------------------------------ */
 
-/* Bytes of the code point at p, or 0 when it is not well-formed (RFC 3629: no overlong forms, no
- * surrogates, nothing above U+10FFFF). */
-static size_t code_point_bytes(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80) {
-        return p[0] == 0 ? 0 : 1;
-    }
-    size_t count = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || count > left) {
-        return 0;
-    }
-    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < count; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return count;
-}
-
 bool wire_text_is_valid(struct span text)
 {
     const unsigned char *p = (const unsigned char *)text.data;
     for (size_t at = 0; at < text.length;) {
-        size_t count = code_point_bytes(p + at, text.length - at);
-        if (count == 0) {
+        size_t count = utf8_sequence_bytes(p + at, text.length - at);
+        if (count == 0 || p[at] == '\0') {
             return false;
         }
         at += count;
