@@ -312,7 +312,7 @@ int message__decode_members(struct span bytes, struct message__layout layout, vo
 {
     char *base = message;
     struct scratch scratch[MEMBERS_MAX] = {{0}};
-    struct wire_field fields[MEMBERS_MAX];
+    struct wire_field fields[MEMBERS_MAX] = {{0}};
     CHECK(layout.count <= MEMBERS_MAX);
     set_absent_values(layout, base);
     for (size_t i = 0; i < layout.count; i++) {
