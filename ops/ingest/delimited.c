@@ -213,8 +213,10 @@ static void drop_carriage_return(struct delimited *d)
 static int on_newline(struct ingest *in, struct delimited *d, struct err_buf *e)
 {
     int rc = end_record(in, d, e);
-    d->line++;
-    begin_record(d);
+    if (rc == 0) {
+        d->line++;
+        begin_record(d);
+    }
     return rc;
 }
 
