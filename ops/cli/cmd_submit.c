@@ -1,0 +1,310 @@
+/* Commands that make jobs: submit, nightly run. */
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/job/job.h"
+#include "ops/cli/cli.h"
+#include "ops/cli/submit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { COUNT_MAX = 100000, TASKS_MAX = 1000 };
+
+/* The spec: --spec FILE first, each --set on top. */
+static int build_spec(struct cli *c, enum job_kind kind, struct buf *spec)
+{
+    int rc = c->o.spec ? cli_read_file(c->o.spec, spec, &c->e) : 0;
+    for (size_t i = 0; i < c->o.set.count && rc == 0; i++) {
+        rc = job_spec_set(kind, c->o.set.items[i], spec, &c->e);
+    }
+    return rc;
+}
+
+static int check_spec(struct cli *c, enum job_kind kind, const struct message_submission *m)
+{
+    struct job_spec *spec = NULL;
+    int rc = job_spec_parse(kind, m->spec, &spec, &c->e);
+    rc = rc ? rc : job_check(spec, m->market, m->task, &c->e);
+    job_spec_free(spec);
+    return rc;
+}
+
+/* "2026-11-24T02:30", "2026-11-24 02:30:00" or with a Z: UTC. */
+static int parse_at(struct cli *c, const char *text, int64_t *ret_ms)
+{
+    static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M",
+                                          "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        struct tm tm = {0};
+        const char *end = strptime(text, formats[i], &tm);
+        if (end && (*end == 0 || strcmp(end, "Z") == 0)) {
+            *ret_ms = (int64_t)timegm(&tm) * 1000;
+            return 0;
+        }
+    }
+    return cli_usage(c, "--at: \"%s\" is no time: write 2026-11-24T02:30 (UTC)", text);
+}
+
+static int fill_times(struct cli *c, struct message_submission *m)
+{
+    if (c->o.at && c->o.delay_ms > 0) {
+        return cli_usage(c, "--at and --delay exclude each other");
+    }
+    m->has_not_before = c->o.at || c->o.delay_ms > 0;
+    m->not_before_ms = clock_wall_ms() + c->o.delay_ms;
+    return c->o.at ? parse_at(c, c->o.at, &m->not_before_ms) : 0;
+}
+
+static int fill_after(struct cli *c, struct message_submission *m)
+{
+    if (c->o.after.count > MESSAGE_AFTER_MAX) {
+        return cli_usage(c, "--after: at most %d jobs", MESSAGE_AFTER_MAX);
+    }
+    for (size_t i = 0; i < c->o.after.count; i++) {
+        const char *id = c->o.after.items[i];
+        if (!uuid_is_valid(id, strlen(id))) {
+            return cli_usage(c, "--after: \"%s\" is no job id", id);
+        }
+        memcpy(m->after[i].text, id, UUID_SIZE);
+    }
+    m->after_count = c->o.after.count;
+    return 0;
+}
+
+static int fill_priority(struct cli *c, struct message_submission *m)
+{
+    char *end = NULL;
+    if (!c->o.priority) {
+        return 0;
+    }
+    long value = strtol(c->o.priority, &end, 10);
+    if (end == c->o.priority || *end || value < -1000 || value > 1000) {
+        return cli_usage(c, "--priority: \"%s\" is not within -1000..1000", c->o.priority);
+    }
+    m->has_priority = true;
+    m->priority = (int32_t)value;
+    return 0;
+}
+
+static int fill_name(struct cli *c, const char *flag, const char *value, char *out, size_t size)
+{
+    if (value && strlen(value) >= size) {
+        return cli_usage(c, "%s: at most %zu characters", flag, size - 1);
+    }
+    (void)snprintf(out, size, "%s", value ? value : "");
+    return 0;
+}
+
+static int fill(struct cli *c, enum job_kind kind, struct message_submission *m)
+{
+    (void)snprintf(m->kind, sizeof m->kind, "%s", job_kind_name(kind));
+    int rc = fill_name(c, "--market", c->o.market, m->market, sizeof m->market);
+    rc = rc ? rc : fill_name(c, "--task", c->o.task, m->task, sizeof m->task);
+    rc = rc ? rc : fill_name(c, "--unique", c->o.unique, m->unique, sizeof m->unique);
+    rc = rc ? rc : fill_priority(c, m);
+    rc = rc ? rc : fill_after(c, m);
+    rc = rc ? rc : fill_times(c, m);
+    m->max_attempts = (int32_t)c->o.max_attempts;
+    return rc;
+}
+
+/* Sends, prints, follows. */
+static int send_all(struct cli *c, struct message_submission *ms, size_t kinds, size_t count)
+{
+    struct submit_answer *answers = mem_new_array(count, sizeof *answers);
+    if (!answers) {
+        return err_set(&c->e, ERR_NOMEM, "out of memory");
+    }
+    int rc = submit_all(c, ms, kinds, answers, count, c->o.timeout_ms);
+    if (rc == 0 || rc == ERR_UNREACHABLE) {
+        int printed = submit_print(c, answers, rc == 0 ? count : 0);
+        rc = rc ? rc : printed;
+    }
+    if (rc == CLI_DONE) {
+        rc = submit_follow(c, answers, count);
+    }
+    mem_free(answers);
+    return rc;
+}
+
+static int run_submit(struct cli *c)
+{
+    enum job_kind kind = job_kind_from_name(c->args[0]);
+    struct buf spec;
+    if (!kind) {
+        return cli_usage(c, "\"%s\" is no kind of job: noop, finetune, evaluate, nightly",
+                         c->args[0]);
+    }
+    struct message_submission *m = mem_new(sizeof *m);
+    if (!m) {
+        return err_set(&c->e, ERR_NOMEM, "out of memory");
+    }
+    buf_init(&spec, MESSAGE_SPEC_MAX);
+    int rc = fill(c, kind, m);
+    if (rc == 0) {
+        rc = build_spec(c, kind, &spec);
+        m->spec = buf_span(&spec);
+        rc = rc ? rc : check_spec(c, kind, m);
+        if (rc == ERR_INVALID || rc == ERR_PARSE || rc == ERR_UNSUPPORTED) {
+            rc = cli_usage(c, "%s", c->e.text);
+        }
+    }
+    rc = rc ? rc : send_all(c, m, 1, (size_t)c->o.count);
+    buf_close(&spec);
+    mem_free(m);
+    return rc;
+}
+
+/* nightly ----------------------------------------------------------------------------------- */
+
+/* {"markets":[...]} and each --set on top. */
+static int nightly_spec(struct cli *c, struct buf *spec)
+{
+    struct buf markets;
+    int rc = c->o.spec ? cli_read_file(c->o.spec, spec, &c->e) : 0;
+    if (rc == 0 && c->o.markets.count > 0) {
+        buf_init(&markets, MESSAGE_SPEC_MAX);
+        rc = buf_add_text(&markets, "markets=");
+        for (size_t i = 0; i < c->o.markets.count && rc == 0; i++) {
+            rc = buf_add_format(&markets, "%s%s", i ? "," : "", c->o.markets.items[i]);
+        }
+        rc = rc ? rc : job_spec_set(JOB_NIGHTLY, buf_text(&markets), spec, &c->e);
+        buf_close(&markets);
+    }
+    for (size_t i = 0; i < c->o.set.count && rc == 0; i++) {
+        rc = job_spec_set(JOB_NIGHTLY, c->o.set.items[i], spec, &c->e);
+    }
+    return rc;
+}
+
+/* The tasks that have texts to train on. */
+static int find_tasks(struct cli *c, struct pg_result **ret)
+{
+    struct buf markets;
+    int rc = cli_data(c);
+    if (rc) {
+        return rc;
+    }
+    buf_init(&markets, 64 * 1024);
+    rc = PG_SYNC_EXEC(
+        c->data, ret, &c->e,
+        "SELECT DISTINCT task FROM meridian.sample WHERE split = 'train' AND superseded_by "
+        "IS NULL AND ($1::text[] IS NULL OR market = ANY ($1)) ORDER BY task LIMIT 1000",
+        cli_array(c->o.markets.items, c->o.markets.count, &markets));
+    buf_close(&markets);
+    return cli_explain(c->data, rc, &c->e);
+}
+
+static int send_nightlies(struct cli *c, const char *const *tasks, size_t count)
+{
+    struct buf spec;
+    struct message_submission *ms = mem_new_array(count, sizeof *ms);
+    if (!ms) {
+        return err_set(&c->e, ERR_NOMEM, "out of memory");
+    }
+    buf_init(&spec, MESSAGE_SPEC_MAX);
+    int rc = nightly_spec(c, &spec);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        c->o.task = tasks[i];
+        rc = fill(c, JOB_NIGHTLY, &ms[i]);
+        ms[i].spec = buf_span(&spec);
+        rc = rc ? rc : check_spec(c, JOB_NIGHTLY, &ms[i]);
+    }
+    if (rc == ERR_INVALID || rc == ERR_PARSE) {
+        rc = cli_usage(c, "%s", c->e.text);
+    }
+    rc = rc ? rc : send_all(c, ms, count, count);
+    buf_close(&spec);
+    mem_free(ms);
+    return rc;
+}
+
+static int run_nightly(struct cli *c)
+{
+    const char *tasks[TASKS_MAX];
+    struct pg_result *r = NULL;
+    size_t count = 1;
+    tasks[0] = c->o.task;
+    if (!c->o.task) {
+        int rc = find_tasks(c, &r);
+        if (rc) {
+            return rc;
+        }
+        count = pg_rows(r);
+        for (size_t i = 0; i < count; i++) {
+            tasks[i] = pg_text(r, i, 0);
+        }
+    }
+    int rc = count > 0 ? send_nightlies(c, tasks, count)
+                       : err_set(&c->e, ERR_NOTFOUND,
+                                 "no market has samples to train on: meridian data import --help");
+    pg_result_free(r);
+    return rc;
+}
+
+#define FLAG_TIMEOUT                                                                               \
+    CLI_FLAG_NUMBER("timeout", CONFIG_DURATION, timeout_ms, "30s", 100, 86400000,                  \
+                    "DURATION to wait for the scheduler's answer")
+#define FLAG_SET CLI_FLAG("set", CONFIG_LIST, set, "NAME=VALUE of the spec; may be repeated")
+#define FLAG_SPEC                                                                                  \
+    CLI_FLAG("spec", CONFIG_TEXT, spec, "FILE with the spec as JSON; - is standard input")
+#define FLAG_PRIORITY                                                                              \
+    CLI_FLAG("priority", CONFIG_TEXT, priority, "N, -1000..1000; higher runs first")
+#define FLAG_WAIT CLI_FLAG("wait", CONFIG_BOOL, wait, "wait for the end; exit 3 when a job fails")
+#define FLAG_WATCH CLI_FLAG("watch", CONFIG_BOOL, watch, "the same, with progress")
+
+static const struct config_entry submit_flags[] = {
+    CLI_FLAG("after", CONFIG_LIST, after, "ID of a job that must succeed first; may be repeated"),
+    CLI_FLAG("at", CONFIG_TEXT, at, "TIME before which it does not start, UTC: 2026-11-24T02:30"),
+    CLI_FLAG_NUMBER("count", CONFIG_INTEGER, count, "1", 1, COUNT_MAX, "N equal jobs"),
+    CLI_FLAG_NUMBER("delay", CONFIG_DURATION, delay_ms, NULL, 0, 31536000000.0,
+                    "DURATION before which it does not start: 90s, 15m, 2h"),
+    CLI_FLAG_MARKET,
+    CLI_FLAG_NUMBER("max-attempts", CONFIG_INTEGER, max_attempts, NULL, 0, 100,
+                    "N attempts at most (default: the kind's)"),
+    FLAG_PRIORITY,
+    FLAG_SET,
+    FLAG_SPEC,
+    CLI_FLAG_TASK,
+    FLAG_TIMEOUT,
+    CLI_FLAG("unique", CONFIG_TEXT, unique, "KEY: refused while an open job has the same one"),
+    FLAG_WAIT,
+    FLAG_WATCH,
+};
+
+static const struct config_entry nightly_flags[] = {
+    CLI_FLAG_MARKETS, FLAG_PRIORITY, FLAG_SET,  FLAG_SPEC,
+    CLI_FLAG_TASK,    FLAG_TIMEOUT,  FLAG_WAIT, FLAG_WATCH,
+};
+
+static const struct cli_command commands[] = {
+    {.name = "submit",
+     .args = "KIND",
+     .summary = "submit a job and print its id",
+     .details =
+         "Kinds: noop, finetune, evaluate, nightly. Answers when the scheduler has committed the "
+         "job. Without\n"
+         "an answer (exit 4) the submission stays in Redis and is taken up by the next scheduler.",
+     .examples =
+         "  meridian submit noop --set sleep_ms=500 --count 100\n"
+         "  meridian submit finetune --market de-DE --task support-intent --set seed=7 --watch\n"
+         "  meridian submit evaluate --set version=12 --task support-intent --market de-DE --after "
+         "ID",
+     CLI_FLAGS(submit_flags),
+     .arg_min = 1,
+     .arg_max = 1,
+     .run = run_submit},
+    {.name = "nightly run",
+     .args = "",
+     .summary = "fine-tune, evaluate and promote, for each market",
+     .details = "Without --task: one nightly for each task that has samples. Without --market: "
+                "every market.",
+     .examples =
+         "  meridian nightly run --task support-intent --watch\n"
+         "  meridian nightly run --market de-DE --market fr-FR --set compare_scratch=true --wait",
+     CLI_FLAGS(nightly_flags),
+     .run = run_nightly},
+};
+
+CLI_GROUP(cli_submit_group, commands);
