@@ -48,8 +48,7 @@ MUST_CHECK int redis_sync_flush(struct redis_sync *r, int64_t timeout_ms,
 /* Listens on a channel; afterwards only redis_sync_wait and redis_sync_close may be called. */
 MUST_CHECK int redis_sync_subscribe(struct redis_sync *r, const char *channel, struct err_buf *e);
 /* Waits for the next message, valid until the next call. ERR_TIMEOUT when none came in time (0 =
- * takes only what is there): the
- * client stays usable. */
+ * takes only what is there): the client stays usable. */
 MUST_CHECK int redis_sync_wait(struct redis_sync *r, int64_t timeout_ms, struct span *ret_payload,
                                struct err_buf *e);
 /* The socket, for poll() together with others; -1 when lost. */

@@ -1,12 +1,6 @@
--- What an operator does to jobs, queues, workers, markets and tasks. Every change is audited and
--- announced on the channel "meridian" (payload "job:ID", "pause", "worker:NAME", "market:CODE",
--- "task:NAME", "schedule:NAME"): the scheduler listens, and reads again what it is told about.
--- Refusals are SQLSTATE MR004, or MR002 when
+-- What an operator does to jobs, queues, workers, markets and tasks. Every change is audited in
+-- meridian.event, and that is where the scheduler learns of it. Refusals are SQLSTATE MR004, or MR002 when
 -- what was named does not exist.
-
-CREATE OR REPLACE FUNCTION meridian.announce(p_what text)
-RETURNS void
-LANGUAGE sql AS $$ SELECT pg_notify('meridian', p_what) $$;
 
 -- Cancel ------------------------------------------------------------------------------------------
 
@@ -29,7 +23,6 @@ BEGIN
       cancel_requested_by = coalesce(cancel_requested_by, p_actor)
     WHERE id = p_job;
     PERFORM audit(p_job, NULL, p_actor, v_job.state, 'cancelled', 'cancelled by ' || p_actor);
-    PERFORM announce('job:' || p_job);
     RETURN 'cancelled';
   ELSIF v_job.cancel_requested_at IS NOT NULL THEN
     RETURN 'is being cancelled already';
@@ -37,7 +30,6 @@ BEGIN
   UPDATE job SET cancel_requested_at = now(), cancel_requested_by = p_actor WHERE id = p_job;
   PERFORM audit(p_job, NULLIF(v_job.attempt, 0), p_actor, v_job.state, v_job.state,
     'cancel requested by ' || p_actor);
-  PERFORM announce('job:' || p_job);
   RETURN 'is being cancelled';
 END $$;
 
@@ -151,7 +143,6 @@ BEGIN
   PERFORM audit(p_id, NULL, p_actor, v_job.state, v_job.state, 'retried as ' || v_new);
   PERFORM audit(v_new, NULL, p_actor, NULL, CASE WHEN v_waits THEN 'waiting' ELSE 'queued' END,
     'retry of ' || p_id, jsonb_build_object('spec_patch', p_spec_patch));
-  PERFORM announce('job:' || v_new);
   RETURN v_new;
 END $$;
 
@@ -226,7 +217,6 @@ BEGIN
     RETURN false;
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, rtrim('paused ' || p_scope || ' ' || v_name));
-  PERFORM announce('pause');
   RETURN true;
 END $$;
 
@@ -243,7 +233,6 @@ BEGIN
     RETURN false;
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, rtrim('resumed ' || p_scope || ' ' || v_name));
-  PERFORM announce('pause');
   RETURN true;
 END $$;
 
@@ -260,7 +249,6 @@ BEGIN
     PERFORM refuse_missing(format('there is no worker "%s" at work', p_name), 'see meridian workers');
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, 'drain of worker ' || p_name || ' requested');
-  PERFORM announce('worker:' || p_name);
   RETURN v_state;
 END $$;
 
@@ -341,7 +329,6 @@ BEGIN
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL,
     CASE WHEN v_is_new THEN 'added market ' ELSE 'changed market ' END || p_code,
     (SELECT to_jsonb(m) FROM market m WHERE m.code = p_code));
-  PERFORM announce('market:' || p_code);
   RETURN v_is_new;
 EXCEPTION
   WHEN check_violation THEN
@@ -366,7 +353,6 @@ BEGIN
   END IF;
   UPDATE market SET removed_at = now() WHERE code = p_code;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, 'removed market ' || p_code);
-  PERFORM announce('market:' || p_code);
 END $$;
 
 -- Makes or changes a task. The sources of its global base are pooled by one worker, so they must be
@@ -397,7 +383,6 @@ BEGIN
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL,
     CASE WHEN v_is_new THEN 'added task ' ELSE 'changed task ' END || p_name,
     jsonb_build_object('source_markets', p_source_markets));
-  PERFORM announce('task:' || p_name);
   RETURN v_is_new;
 EXCEPTION
   WHEN check_violation THEN

@@ -220,7 +220,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
   WHERE (c.item ->> 2)::integer > 0;
 $$;
 
--- One narrow row for the report views.
+-- One narrow row for the report views; scores to five digits (meridian.metric has them whole), because
+-- three years of seventeen digits are most of the time that report.nightly takes.
 CREATE OR REPLACE FUNCTION meridian.record_summary(p_job meridian.job, p_evaluation bigint)
 RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
@@ -231,7 +232,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
     e.champion, c.number,
     began.at, now(), greatest(round(extract(epoch FROM now() - began.at), 1), 0)::double precision,
     t.seconds, v.train_samples, test.samples,
-    m.accuracy, m.macro_f1, m.champion_accuracy, m.champion_macro_f1,
+    round(m.accuracy::numeric, 5), round(m.macro_f1::numeric, 5),
+    round(m.champion_accuracy::numeric, 5), round(m.champion_macro_f1::numeric, 5),
     e.verdict IS NOT DISTINCT FROM 'promote', coalesce(e.verdict, 'none'), e.reason, e.sentence
   FROM meridian.evaluation e
   JOIN meridian.version v ON v.id = e.version

@@ -240,7 +240,6 @@ BEGIN
     priority = excluded.priority, paused = excluded.paused, changed_at = excluded.changed_at;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL,
     CASE WHEN v_is_new THEN 'added schedule ' ELSE 'changed schedule ' END || p_name, to_jsonb(v_new));
-  PERFORM announce('schedule:' || p_name);
   RETURN v_is_new;
 EXCEPTION
   WHEN check_violation THEN
@@ -257,7 +256,6 @@ BEGIN
     PERFORM refuse_missing(format('there is no schedule "%s"', p_name), 'see meridian schedule list');
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, 'removed schedule ' || p_name);
-  PERFORM announce('schedule:' || p_name);
 END $$;
 
 -- The next n firings over all of the schedule's zones, soonest first.
@@ -308,7 +306,6 @@ BEGIN
   INSERT INTO firing (schedule, timezone, nominal_at, job) VALUES (p_schedule.name, p_zone, p_at, v_id);
   PERFORM audit(v_id, NULL, p_actor, NULL, 'waiting', 'schedule ' || p_schedule.name || ' fired',
     jsonb_build_object('timezone', p_zone, 'nominal_at', p_at));
-  PERFORM announce('job:' || v_id);
   RETURN v_id;
 END $$;
 

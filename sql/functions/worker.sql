@@ -189,3 +189,30 @@ BEGIN
   END IF;
   RETURN QUERY SELECT v_id, v_sha256, v_samples, v_labels, v_as_of;
 END $$;
+
+-- Models (control database) ---------------------------------------------------------------------
+
+-- The version that a fine-tune starts from. p_base: auto (the market's champion, else the task's
+-- newest global base, else no row), champion, global, version:ID, none. source_loss is the loss of
+-- that version on its own dev split, measured when it was made: its texts may be in another region.
+CREATE OR REPLACE FUNCTION meridian.worker_read_base(p_market text, p_task text, p_base text)
+RETURNS TABLE (version bigint, artifact bytea, family text, market text, source_loss float8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  v_id bigint;
+BEGIN
+  IF p_base IN ('auto', 'champion') AND p_market IS NOT NULL THEN
+    SELECT c.version INTO v_id FROM meridian.champion c WHERE c.market = p_market AND c.task = p_task;
+  END IF;
+  IF p_base = 'global' OR (p_base = 'auto' AND v_id IS NULL) THEN
+    SELECT max(v.id) INTO v_id FROM meridian.version v WHERE v.market IS NULL AND v.task = p_task;
+  ELSIF p_base LIKE 'version:%' THEN
+    v_id := substr(p_base, 9)::bigint;
+  END IF;
+  RETURN QUERY
+  SELECT v.id, v.artifact, v.family, v.market,
+    (SELECT m.value FROM meridian.metric m
+     WHERE m.version = v.id AND m.role = 'training' AND m.name = 'finetuned_target_loss')
+  FROM meridian.version v WHERE v.id = v_id;
+END $$;

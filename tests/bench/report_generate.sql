@@ -135,9 +135,9 @@ INSERT INTO meridian.evaluation_summary
 SELECT k, evaluate, parent, night, market, 'support-intent', k, n + 1, champion,
   (champion - 1) / :markets + 1, began, scored,
   extract(epoch FROM scored - began), 18.5 + noise / 100.0, 5000 + n, 1000 + n,
-  0.8 + noise / 8192.0, 0.78 + noise / 8192.0,
-  CASE WHEN champion IS NOT NULL THEN 0.81 + noise / 9000.0 END,
-  CASE WHEN champion IS NOT NULL THEN 0.79 + noise / 9000.0 END, promoted,
+  round(0.8 + noise / 8192.0, 5), round(0.78 + noise / 8192.0, 5),
+  CASE WHEN champion IS NOT NULL THEN round(0.81 + noise / 9000.0, 5) END,
+  CASE WHEN champion IS NOT NULL THEN round(0.79 + noise / 9000.0, 5) END, promoted,
   CASE WHEN promoted THEN 'promote' ELSE 'keep' END, CASE WHEN promoted THEN 'not_worse' ELSE 'worse' END,
   CASE WHEN promoted THEN 'macro-F1 0.861 against 0.858: not worse within 0.010'
        ELSE 'macro-F1 0.841 against 0.858: worse by more than 0.010' END

@@ -1,0 +1,386 @@
+/* meridian-worker against a real Redis and PostgreSQL: claims, failures, limits, stops. */
+#include "tests/integration/worker_fixture.h"
+
+/* A dispatched noop is claimed, run and reported; once it is recorded the worker lets go of it. */
+static void test_worker_runs_a_job(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "runs", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 10, \"steps\": 2}", 64, 60);
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    assert_string_equal(o.worker, "runs");
+    assert_string_equal(o.result, "{\"output\":\"slept 10 ms\"}");
+    assert_true(o.peak_rss_kb > 1000);
+    mem_free(o.result);
+    o.result = mem_string_copy("{\"output\":\"x\"}");
+    job_finish(f, &j, &o);
+    mem_free(o.result);
+    int64_t began = clock_mono_ms();
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_true(clock_mono_ms() - began < 5000); /* no result waits any more */
+    assert_true(sql_is(f, "gone", "SELECT state FROM meridian.worker WHERE name = 'runs'"));
+    assert_true(sql_is(f, "1",
+                       "SELECT count(*) FROM meridian.event WHERE job = '%s'"
+                       " AND reason = 'claimed'",
+                       j.id.text));
+}
+
+/* The same ready message twice: one claim, and nothing is left in the stream. */
+static void test_worker_runs_a_duplicate_once(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 300}", 64, 60);
+    job_send(f, &j, "emea");
+    pid_t pid = worker_start(f, "twice", "emea", "30s");
+    wait_report(f, &j, &o);
+    mem_free(o.result);
+    job_send(f, &j, "emea"); /* and once more while the result waits to be recorded */
+    const struct redis_reply *reply = NULL;
+    struct err_buf e = {{0}};
+    for (int64_t end = clock_mono_ms() + WAIT_MS;;) {
+        assert_int_equal(
+            REDIS_SYNC_CALL(fixture_redis(f), &reply, &e, "XLEN", "{meridian}:ready:emea"), 0);
+        if (redis_reply_integer(reply) == 0) {
+            break;
+        }
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(10000);
+    }
+    assert_true(sql_is(f, "1",
+                       "SELECT count(*) FROM meridian.event WHERE job = '%s'"
+                       " AND reason = 'claimed'",
+                       j.id.text));
+    job_close(f, &j, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* A job of another region is never run, even when its message lies in our stream. */
+static void test_worker_refuses_another_region(void **state)
+{
+    struct fixture *f = *state;
+    struct job other, ours;
+    struct outcome o;
+    pid_t pid = worker_start(f, "resident", "emea", "30s");
+    job_dispatch(f, &other, "noop", "apac", "{}", 64, 60);
+    job_send(f, &other, "emea");
+    /* Even with a forged region PostgreSQL refuses the claim. */
+    (void)snprintf(other.ready.region, sizeof other.ready.region, "emea");
+    job_send(f, &other, "emea");
+    job_dispatch(f, &ours, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &ours, &o);
+    mem_free(o.result);
+    assert_true(sql_is(f, "dispatched", "SELECT state FROM meridian.attempt WHERE job = '%s'",
+                       other.id.text));
+    job_close(f, &ours, "failed");
+    job_close(f, &other, "undelivered");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* A crash is reported within a second, with signal and memory, and the slot goes on. */
+static void test_worker_reports_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct job j, next;
+    struct outcome o;
+    pid_t pid = worker_start(f, "crash", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"fail\": \"crash\"}", 64, 60);
+    wait_running(f, &j);
+    int64_t began = clock_mono_ms();
+    wait_report(f, &j, &o);
+    assert_true(clock_mono_ms() - began < 1000);
+    assert_int_equal(o.outcome, MESSAGE_CRASHED);
+    assert_int_equal(o.signal, SIGSEGV);
+    assert_string_equal(o.error_code, "CRASH");
+    assert_true(o.peak_rss_kb > 1000);
+    job_close(f, &j, "crashed");
+    job_dispatch(f, &next, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &next, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &next, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* kill -9 of a runner from outside is a crash by that signal, not a lack of memory. */
+static void test_worker_reports_a_killed_runner(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "killed", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 512, 60);
+    wait_running(f, &j);
+    int64_t began = clock_mono_ms();
+    assert_int_equal(kill(runner_of(pid), SIGKILL), 0);
+    wait_report(f, &j, &o);
+    assert_true(clock_mono_ms() - began < 1000);
+    assert_int_equal(o.outcome, MESSAGE_CRASHED);
+    assert_int_equal(o.signal, SIGKILL);
+    assert_string_equal(o.error_code, "CRASH");
+    job_close(f, &j, "crashed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* A job that takes more memory than it may is told as such, whichever guard stops it. */
+static void test_worker_limits_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "memory", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"fail\": \"oom\"}", 128, 60);
+    wait_report(f, &j, &o);
+    assert_true(o.outcome == MESSAGE_FAILED || o.outcome == MESSAGE_CRASHED);
+    assert_string_equal(o.error_code, "OOM");
+    assert_true(o.peak_rss_kb > 64 * 1024);
+    job_close(f, &j, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* A job that ignores SIGTERM past its time limit is killed and told as TIME. */
+static void test_worker_limits_time(void **state)
+{
+    struct fixture *f = *state;
+    struct job polite, hanging;
+    struct outcome o;
+    pid_t pid = worker_start(f, "time", "emea", "30s");
+    job_dispatch(f, &polite, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 1);
+    wait_report(f, &polite, &o);
+    assert_int_equal(o.outcome, MESSAGE_FAILED);
+    assert_string_equal(o.error_code, "TIME");
+    job_close(f, &polite, "failed");
+    job_dispatch(f, &hanging, "noop", "emea", "{\"fail\": \"hang\"}", 64, 1);
+    wait_report(f, &hanging, &o);
+    assert_int_equal(o.outcome, MESSAGE_FAILED);
+    assert_string_equal(o.error_code, "TIME");
+    assert_int_equal(o.signal, SIGKILL);
+    job_close(f, &hanging, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* A cancel reaches the running job with the next renewal. */
+static void test_worker_cancels(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "cancel", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &j);
+    sql_do(f, "UPDATE meridian.job SET cancel_requested_at = now() WHERE id = '%s'", j.id.text);
+    int64_t began = clock_mono_ms();
+    wait_report(f, &j, &o);
+    assert_true(clock_mono_ms() - began < 4000);
+    assert_int_equal(o.outcome, MESSAGE_CANCELLED);
+    job_close(f, &j, "cancelled");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* An attempt that was given to somebody else is killed without a report. */
+static void test_worker_kills_a_fenced_job(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    pid_t pid = worker_start(f, "fenced", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &j);
+    pid_t runner = runner_of(pid);
+    job_close(f, &j, "lost");
+    for (int64_t end = clock_mono_ms() + WAIT_MS; kill(runner, 0) == 0;) {
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(10000);
+    }
+    assert_int_equal(reports_of(f, j.id.text, NULL), 0);
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* SIGTERM lets a short job finish; past the grace time a long one goes back uncharged. */
+static void test_worker_drains(void **state)
+{
+    struct fixture *f = *state;
+    struct job quick, slow;
+    struct outcome o;
+    pid_t pid = worker_start(f, "drain-a", "emea", "20s");
+    job_dispatch(f, &quick, "noop", "emea", "{\"sleep_ms\": 500}", 64, 60);
+    wait_running(f, &quick);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    wait_report(f, &quick, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &quick, "failed");
+    int status = servers_wait(f->servers, pid, 0, WAIT_MS);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+    pid = worker_start(f, "drain-b", "emea", "300ms");
+    job_dispatch(f, &slow, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &slow);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    wait_report(f, &slow, &o);
+    assert_int_equal(o.outcome, MESSAGE_RETURNED);
+    job_close(f, &slow, "returned");
+    status = servers_wait(f->servers, pid, 0, WAIT_MS);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* The operator's drain lets jobs finish, takes none, and ends the worker. */
+static void test_worker_drains_when_asked(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = worker_start(f, "asked", "emea", "30s");
+    sql_do(f, "UPDATE meridian.worker SET drain_requested_at = now() WHERE name = 'asked'");
+    int status = servers_wait(f->servers, pid, 0, WAIT_MS);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* A second signal ends at once. */
+static void test_worker_second_signal_ends_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    pid_t pid = worker_start(f, "impatient", "emea", "60s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &j);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    wait_sql(f, "SELECT true");
+    (void)usleep(300000); /* two signals at once would be merged into one by the kernel */
+    int status = servers_wait(f->servers, pid, SIGTERM, 3000);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    job_close(f, &j, "lost");
+}
+
+/* kill -9 of the supervisor takes its runner along; the next hello of the name ends the lease. */
+static void test_worker_killed_supervisor_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    pid_t pid = worker_start(f, "phoenix", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &j);
+    pid_t runner = runner_of(pid);
+    assert_true(runner > 0);
+    (void)servers_wait(f->servers, pid, SIGKILL, WAIT_MS);
+    for (int64_t end = clock_mono_ms() + 2000; kill(runner, 0) == 0;) {
+        assert_true(clock_mono_ms() < end);
+        (void)usleep(5000);
+    }
+    assert_true(sql_is(f, "t",
+                       "SELECT lease_expires_at > now() FROM meridian.attempt"
+                       " WHERE job = '%s'",
+                       j.id.text));
+    pid = worker_start(f, "phoenix", "emea", "30s");
+    wait_sql(f, "SELECT lease_expires_at <= now() FROM meridian.attempt WHERE job = '%s'",
+             j.id.text);
+    job_close(f, &j, "lost");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* Two workers with one name: the later one has it, the earlier one stops by itself. */
+static void test_worker_name_belongs_to_the_last(void **state)
+{
+    struct fixture *f = *state;
+    pid_t first = worker_start(f, "same", "emea", "30s");
+    pid_t second = worker_start(f, "same", "emea", "30s");
+    int status = servers_wait(f->servers, first, 0, WAIT_MS);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_int_equal(worker_stop(f, second), 0);
+}
+
+/* Redis goes down with a job running and comes back empty: the result arrives nevertheless. */
+static void test_worker_survives_redis(void **state)
+{
+    struct fixture *f = *state;
+    struct job j, next;
+    struct outcome o;
+    pid_t pid = worker_start(f, "redis-restart", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 500}", 64, 60);
+    wait_running(f, &j);
+    servers_redis_kill(f->servers);
+    redis_sync_close(f->redis);
+    f->redis = NULL;
+    servers_redis_start(f->servers);
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &j, "failed");
+    job_dispatch(f, &next, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &next, &o);
+    mem_free(o.result);
+    job_close(f, &next, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* PostgreSQL is killed and restarted with a job running: the lease and the job go on. */
+static void test_worker_survives_postgres(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "pg-restart", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 4000}", 64, 60);
+    wait_running(f, &j);
+    pg_sync_close(f->pg);
+    f->pg = NULL;
+    servers_pg_kill(f->servers);
+    servers_pg_start(f->servers);
+    wait_sql(f,
+             "SELECT lease_expires_at > now() + interval '12 s' FROM meridian.attempt"
+             " WHERE job = '%s'",
+             j.id.text);
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &j, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* When PostgreSQL is silent for ten seconds the runner is killed before the lease can be given
+ * away, and nothing is reported. */
+static void test_worker_gives_up_a_lost_lease(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    pid_t pid = worker_start(f, "silent", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 60);
+    wait_running(f, &j);
+    pid_t runner = runner_of(pid);
+    int64_t began = clock_mono_ms();
+    servers_pg_freeze(f->servers);
+    while (kill(runner, 0) == 0) {
+        assert_true(clock_mono_ms() - began < 14000);
+        (void)usleep(20000);
+    }
+    assert_true(clock_mono_ms() - began > 7000);
+    servers_pg_thaw(f->servers);
+    assert_int_equal(reports_of(f, j.id.text, NULL), 0);
+    job_close(f, &j, "lost");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_worker_runs_a_job),
+        cmocka_unit_test(test_worker_runs_a_duplicate_once),
+        cmocka_unit_test(test_worker_refuses_another_region),
+        cmocka_unit_test(test_worker_reports_a_crash),
+        cmocka_unit_test(test_worker_reports_a_killed_runner),
+        cmocka_unit_test(test_worker_limits_memory),
+        cmocka_unit_test(test_worker_limits_time),
+        cmocka_unit_test(test_worker_cancels),
+        cmocka_unit_test(test_worker_kills_a_fenced_job),
+        cmocka_unit_test(test_worker_drains),
+        cmocka_unit_test(test_worker_drains_when_asked),
+        cmocka_unit_test(test_worker_second_signal_ends_at_once),
+        cmocka_unit_test(test_worker_killed_supervisor_leaves_nothing),
+        cmocka_unit_test(test_worker_name_belongs_to_the_last),
+        cmocka_unit_test(test_worker_survives_redis),
+        cmocka_unit_test(test_worker_survives_postgres),
+        cmocka_unit_test(test_worker_gives_up_a_lost_lease),
+    };
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+}

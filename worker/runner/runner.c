@@ -1,0 +1,226 @@
+/* One job at a time, blocking; the only concurrency is the supervisor's wish to stop it. */
+#include "worker/runner/runner.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "worker/jobs/run.h"
+#include "worker/runner/channel.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    RUNNER_FD = 3,
+    POLL_EVERY_MS = 20,      /* how often a busy job looks for messages */
+    PROGRESS_EVERY_MS = 100, /* the supervisor passes on at most 5 a second */
+};
+
+struct runner {
+    struct channel channel;
+    struct databases databases;
+    /* of the job that runs */
+    int64_t polled_ms;
+    int64_t progress_ms;
+    char phase[MESSAGE_PHASE_MAX + 1];
+    bool is_cancelled;
+};
+
+static volatile sig_atomic_t stop_wanted;
+
+static void on_terminate(int signal_number)
+{
+    (void)signal_number;
+    stop_wanted = 1;
+}
+
+static void set_signals(void)
+{
+    struct sigaction stop = {.sa_handler = on_terminate}; /* no SA_RESTART: waits shall end */
+    (void)sigaction(SIGTERM, &stop, NULL);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* Makes the peak that the kernel remembers start from here. */
+static void reset_peak_memory(void)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t ignored = write(fd, "5", 1); /* where it is not allowed the peak is the process's */
+        (void)ignored;
+        (void)close(fd);
+    }
+}
+
+static void send_or_end(struct runner *r, const struct message_pipe *m)
+{
+    struct err_buf e = {{0}};
+    int rc = channel_send(&r->channel, m, &e);
+    if (rc == ERR_IO) {
+        _exit(1); /* nobody is left to work for */
+    }
+    if (rc != 0) {
+        log_warn("cannot tell the supervisor: %s", e.text);
+    }
+}
+
+static void on_progress(const struct message_progress *progress, void *data)
+{
+    struct runner *r = data;
+    int64_t now = clock_mono_ms();
+    bool is_new_phase = strcmp(r->phase, progress->phase) != 0;
+    if (!is_new_phase && now - r->progress_ms < PROGRESS_EVERY_MS) {
+        return;
+    }
+    r->progress_ms = now;
+    (void)snprintf(r->phase, sizeof r->phase, "%s", progress->phase);
+    struct message_pipe m = {.type = MESSAGE_PIPE_PROGRESS, .progress = *progress};
+    send_or_end(r, &m);
+}
+
+static void on_log(const char *line, void *data)
+{
+    struct message_pipe m = {.type = MESSAGE_PIPE_LOG, .line = span_of(line)};
+    send_or_end(data, &m);
+}
+
+static bool on_is_cancelled(void *data)
+{
+    struct runner *r = data;
+    int64_t now = clock_mono_ms();
+    if (stop_wanted) {
+        r->is_cancelled = true;
+    }
+    if (r->is_cancelled || now - r->polled_ms < POLL_EVERY_MS) {
+        return r->is_cancelled;
+    }
+    r->polled_ms = now;
+    struct message_pipe m;
+    struct err_buf e = {{0}};
+    int rc = channel_receive(&r->channel, 0, &m, &e);
+    if (rc == ERR_IO) {
+        _exit(1);
+    }
+    if (rc == 0 && (m.type == MESSAGE_PIPE_CANCEL || m.type == MESSAGE_PIPE_EXIT)) {
+        r->is_cancelled = true;
+    }
+    return r->is_cancelled;
+}
+
+/* Parses the spec and runs the kind's function. */
+static int run_kind(struct runner *r, const struct message_ready *job, struct buf *result,
+                    struct err_buf *e)
+{
+    enum job_kind kind = job_kind_from_name(job->kind);
+    run_kind_fn run_it = run_kind_find(kind);
+    if (!run_it) {
+        return err_set(e, ERR_UNSUPPORTED, "this worker has no kind \"%s\"", job->kind);
+    }
+    struct job_spec *spec = NULL;
+    int rc = job_spec_parse(kind, job->spec, &spec, e);
+    if (rc != 0) {
+        return rc;
+    }
+    struct run run = {
+        .job = job,
+        .spec = spec,
+        .databases = &r->databases,
+        .port = {
+            .progress = on_progress, .log = on_log, .is_cancelled = on_is_cancelled, .data = r}};
+    rc = run_it(&run, result, e);
+    job_spec_free(spec);
+    return rc;
+}
+
+static void send_result(struct runner *r, int rc, const struct buf *result, struct err_buf *e)
+{
+    if (rc == 0 && result->length > MESSAGE_RESULT_MAX) {
+        rc = err_set(e, ERR_LIMIT, "the result has %zu bytes, the limit is %d", result->length,
+                     (int)MESSAGE_RESULT_MAX);
+    }
+    if (rc == ERR_NOMEM) {
+        rc = ERR_OOM; /* the job's limit, not the machine, is what a person can change */
+    }
+    struct message_pipe m = {.type = MESSAGE_PIPE_RESULT};
+    m.result.outcome = rc == 0               ? MESSAGE_SUCCEEDED
+                       : rc == ERR_CANCELLED ? MESSAGE_CANCELLED
+                                             : MESSAGE_FAILED;
+    if (rc == 0) {
+        m.result.result = buf_span(result);
+    } else {
+        (void)snprintf(m.result.error_code, sizeof m.result.error_code, "%s", err_name(rc));
+        m.result.error_text = span_of(e->text[0] ? e->text : err_text(rc));
+    }
+    send_or_end(r, &m);
+}
+
+static void run_job(struct runner *r, const struct message_pipe *m)
+{
+    struct message_ready job = m->job;
+    struct err_buf e = {{0}};
+    struct buf result;
+    buf_init(&result, (size_t)MESSAGE_RESULT_MAX + 1);
+    /* The frame is gone with the next message, the job stays. */
+    char *spec =
+        mem_string(job.spec.data ? job.spec.data : "{}", job.spec.data ? job.spec.length : 2);
+    job.spec = span_of(spec);
+    r->is_cancelled = false;
+    r->phase[0] = '\0';
+    reset_peak_memory();
+    databases_refresh(&r->databases);
+    int rc = spec ? run_kind(r, &job, &result, &e) : ERR_NOMEM;
+    (void)malloc_trim(0); /* the supervisor looks at our size when the result comes */
+    send_result(r, rc, &result, &e);
+    buf_close(&result);
+    mem_free(spec);
+}
+
+static int serve(struct runner *r)
+{
+    struct message_pipe ready = {.type = MESSAGE_PIPE_READY};
+    send_or_end(r, &ready);
+    for (;;) {
+        struct message_pipe m;
+        struct err_buf e = {{0}};
+        int rc = channel_receive(&r->channel, -1, &m, &e);
+        if (rc == ERR_TIMEOUT) {
+            continue;
+        }
+        if (rc == ERR_IO || (rc == 0 && m.type == MESSAGE_PIPE_EXIT)) {
+            return 0;
+        }
+        if (rc != 0) {
+            log_error("runner stops: %s", e.text);
+            return 1;
+        }
+        if (m.type == MESSAGE_PIPE_JOB) {
+            run_job(r, &m);
+        }
+    }
+}
+
+int runner_main(void)
+{
+    log_open("runner");
+    if (fcntl(RUNNER_FD, F_GETFD) < 0) {
+        log_error("--runner is for meridian-worker itself; start meridian-worker --region REGION");
+        return 2;
+    }
+    (void)fcntl(RUNNER_FD, F_SETFD, FD_CLOEXEC);
+    set_signals();
+    const char *control = getenv("MERIDIAN_DATABASE_URL");
+    const char *data = getenv("MERIDIAN_DATA_URL");
+    struct runner r = {
+        .databases = {.control_url = control, .data_url = data && data[0] ? data : control}};
+    channel_init(&r.channel, RUNNER_FD);
+    int code = serve(&r);
+    databases_close(&r.databases);
+    channel_close(&r.channel);
+    return code;
+}

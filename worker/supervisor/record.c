@@ -1,0 +1,395 @@
+/*
+ * The supervisor's side of PostgreSQL: sql/functions/worker.sql, called without waiting.
+ *
+ * Every call may be repeated: hello, claim and bye give the same answer again, a renewal is only
+ * newer. So a lost connection costs a repetition and nothing else.
+ */
+#include "worker/supervisor/supervisor_int.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Which job a claim was for: the slot may hold another one when the answer comes. */
+struct claim {
+    struct supervisor *supervisor;
+    int index;
+    uint64_t generation;
+    int64_t started_ms;
+    struct uuid job;
+    int32_t attempt;
+    char entry[ENTRY_ID_MAX];
+};
+
+/* --- hello ----------------------------------------------------------------------------------- */
+
+static void on_hello(int rc, const struct pg_result *result, const struct pg_error *error,
+                     void *data)
+{
+    struct supervisor *s = data;
+    s->is_hello_open = false;
+    if (rc == ERR_CANCELLED || rc == ERR_UNREACHABLE || s->phase == PHASE_CLOSING) {
+        return;
+    }
+    if (rc != 0) {
+        log_warn("the database does not take our hello (migrated? rights?), trying again: %s",
+                 error->text);
+        return;
+    }
+    if (pg_rows(result) != 1 || !pg_bool(result, 0, 0)) {
+        log_error("another worker was started with our name, stopping; give each its own --name "
+                  "name=%s",
+                  s->options->name);
+        supervisor_close(s, 1);
+        return;
+    }
+    s->is_registered = true;
+    if (!s->was_registered) {
+        log_info("worker is up name=%s region=%s slots=%d incarnation=%s", s->options->name,
+                 s->options->region, s->slot_count, s->incarnation.text);
+    }
+    s->was_registered = true;
+    if (s->phase == PHASE_STARTING) {
+        phase_move(&s->phase, PHASE_UP);
+    }
+    transport_wake(s);
+}
+
+static void say_hello(struct supervisor *s, int64_t now)
+{
+    char host[256] = "unknown";
+    char pid[16], slots[24], threads[24], memory[24];
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
+    (void)snprintf(slots, sizeof slots, "%d", s->slot_count);
+    (void)snprintf(threads, sizeof threads, "%lld", (long long)s->options->threads);
+    (void)snprintf(memory, sizeof memory, "%lld", (long long)s->options->memory_mb);
+    const char *params[] = {s->options->name,
+                            s->incarnation.text,
+                            s->was_registered ? "false" : "true",
+                            s->options->region,
+                            host,
+                            pid,
+                            slots,
+                            threads,
+                            memory,
+                            MERIDIAN_VERSION};
+    s->hello_ms = now;
+    s->is_hello_open =
+        pg_send_texts(s->pg, NULL,
+                      "SELECT meridian.worker_hello($1, $2::uuid, $3::boolean, $4, $5, $6::integer,"
+                      " $7::integer, $8::integer, $9::integer, $10)",
+                      params, sizeof params / sizeof params[0], on_hello, s) == 0;
+}
+
+static void on_state(bool is_ready, const char *cause, void *data)
+{
+    struct supervisor *s = data;
+    s->is_registered = false;
+    if (is_ready) {
+        log_info("connected to the database");
+        s->hello_ms = 0; /* at the next tick */
+        record_tick(s, clock_mono_ms());
+    } else if (s->phase != PHASE_CLOSING) {
+        log_warn("database is not reachable, trying again: %s", cause);
+    }
+}
+
+/* --- claim ----------------------------------------------------------------------------------- */
+
+/* Won, but the slot no longer waits for it (its runner died, or a drain began). */
+static void hand_back(struct claim *c)
+{
+    struct message_result r = {.job = c->job, .attempt = c->attempt, .outcome = MESSAGE_RETURNED};
+    transport_result(c->supervisor, &r);
+}
+
+static void take_answer(struct claim *c, struct slot *slot, bool is_won)
+{
+    bool is_waiting = slot->generation == c->generation && slot->state == SLOT_CLAIMING;
+    bool is_wanted = c->supervisor->phase == PHASE_UP;
+    if (is_waiting && is_won && is_wanted) {
+        runners_begin(slot, c->started_ms);
+    } else {
+        if (is_won) {
+            hand_back(c);
+        }
+        if (is_waiting) {
+            runners_give_back(slot);
+        }
+    }
+    transport_ack(c->supervisor, c->entry);
+}
+
+static void on_claim(int rc, const struct pg_result *result, const struct pg_error *error,
+                     void *data)
+{
+    struct claim *c = data;
+    struct slot *slot = &c->supervisor->slots[c->index];
+    bool is_waiting = slot->generation == c->generation && slot->state == SLOT_CLAIMING;
+    if (is_waiting) {
+        slot->held.is_claiming = false;
+    }
+    if (rc == 0) {
+        bool is_won = pg_rows(result) == 1 && pg_bool(result, 0, 0);
+        if (!is_won) {
+            log_info("claim lost, message dropped job=%s attempt=%d", c->job.text, (int)c->attempt);
+        }
+        take_answer(c, slot, is_won);
+    } else if (rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT && rc != ERR_IO && rc != ERR_CANCELLED) {
+        log_error("claim refused, message dropped: %s job=%s", error->text, c->job.text);
+        take_answer(c, slot, false);
+    } /* else the outcome is unknown: the tick asks again */
+    mem_free(c);
+}
+
+void record_claim(struct slot *slot)
+{
+    struct supervisor *s = slot->supervisor;
+    struct held *held = &slot->held;
+    if (!s->is_registered || held->is_claiming) {
+        return;
+    }
+    struct claim *c = mem_new(sizeof *c);
+    if (!c) {
+        return;
+    }
+    *c = (struct claim){.supervisor = s,
+                        .index = slot->index,
+                        .generation = slot->generation,
+                        .started_ms = clock_mono_ms(),
+                        .job = held->job.job,
+                        .attempt = held->job.attempt};
+    memcpy(c->entry, held->entry, sizeof c->entry);
+    char number[16], ttl[16];
+    (void)snprintf(number, sizeof number, "%d", (int)held->job.attempt);
+    (void)snprintf(ttl, sizeof ttl, "%d", LEASE_TTL_MS);
+    const char *params[] = {held->job.job.text, number, s->options->name, s->incarnation.text,
+                            s->options->region, ttl};
+    struct pg_query query = {
+        .sql =
+            "SELECT meridian.attempt_claim($1::uuid, $2::integer, $3, $4::uuid, $5, $6::integer)",
+        .name = "attempt_claim",
+        .param_count = sizeof params / sizeof params[0],
+        .params = params,
+        .timeout_ms = CLAIM_TIMEOUT_MS};
+    held->is_claiming = pg_send(s->pg, &query, on_claim, c) == 0;
+    if (!held->is_claiming) {
+        mem_free(c);
+    }
+}
+
+/* --- renewal --------------------------------------------------------------------------------- */
+
+static void apply_to_slot(struct slot *slot, const char *verdict, int64_t renewed_ms)
+{
+    bool is_ok = strcmp(verdict, "ok") == 0;
+    bool is_cancel = strcmp(verdict, "cancel") == 0;
+    if (is_ok || is_cancel) {
+        slot->held.lease_ms = renewed_ms;
+    }
+    if (is_cancel) {
+        runners_stop(slot, SLOT_STOP_CANCEL);
+    } else if (!is_ok) {
+        runners_stop(slot, SLOT_STOP_FENCED);
+    }
+}
+
+static void apply_verdict(struct supervisor *s, const char *job, int32_t attempt,
+                          const char *verdict, int64_t renewed_ms)
+{
+    struct slot *slot = supervisor_slot_of(s, job, attempt);
+    bool is_ended = strcmp(verdict, "closed") == 0 || strcmp(verdict, "fenced") == 0;
+    if (slot && (slot->state == SLOT_RUNNING || slot->state == SLOT_STOPPING)) {
+        apply_to_slot(slot, verdict, renewed_ms);
+    } else if (!slot && is_ended) {
+        outbox_remove(&s->outbox, job, attempt);
+    }
+}
+
+/* The row about the worker itself. */
+static void apply_to_worker(struct supervisor *s, const char *verdict)
+{
+    if (strcmp(verdict, "unknown") == 0) {
+        s->is_registered = false; /* hello again; refused when the name was taken over */
+        s->hello_ms = 0;
+    } else if (strcmp(verdict, "drain") == 0 && s->phase == PHASE_UP) {
+        log_info("asked to drain: no new work, running jobs finish");
+        supervisor_drain(s, -1);
+    }
+}
+
+static void on_renew(int rc, const struct pg_result *result, const struct pg_error *error,
+                     void *data)
+{
+    struct supervisor *s = data;
+    s->is_renew_open = false;
+    if (rc != 0) {
+        if (rc != ERR_CANCELLED) {
+            log_warn("leases not renewed, trying again: %s", error->text);
+        }
+        return;
+    }
+    for (size_t row = 0; row < pg_rows(result) && s->phase != PHASE_CLOSING; row++) {
+        const char *verdict = pg_text(result, row, 2);
+        if (pg_is_null(result, row, 0)) {
+            apply_to_worker(s, verdict);
+        } else {
+            apply_verdict(s, pg_text(result, row, 0), (int32_t)pg_integer(result, row, 1, 0),
+                          verdict, s->renew_ms);
+        }
+    }
+}
+
+/* Three arrays as texts, grown side by side. */
+struct renewal {
+    struct buf jobs, numbers, progress;
+    int count;
+    int rc;
+};
+
+static int add_quoted(struct buf *out, struct span text)
+{
+    int rc = buf_add(out, "\"", 1);
+    for (size_t i = 0; rc == 0 && i < text.length; i++) {
+        bool is_special = text.data[i] == '"' || text.data[i] == '\\';
+        rc = buf_add_format(out, is_special ? "\\%c" : "%c", text.data[i]);
+    }
+    return rc == 0 ? buf_add(out, "\"", 1) : rc;
+}
+
+static int add_progress(struct buf *out, const struct message_progress *progress)
+{
+    if (!progress) {
+        return buf_add_text(out, "NULL");
+    }
+    struct buf json;
+    buf_init(&json, 16 * 1024);
+    int rc = message_progress_json(progress, &json);
+    rc = rc == 0 ? add_quoted(out, buf_span(&json)) : buf_add_text(out, "NULL");
+    buf_close(&json);
+    return rc;
+}
+
+static void renewal_add(struct renewal *r, const char *job, int32_t number,
+                        const struct message_progress *progress)
+{
+    const char *comma = r->count++ > 0 ? "," : "";
+    int rc = buf_add_format(&r->jobs, "%s%s", comma, job);
+    rc = rc == 0 ? buf_add_format(&r->numbers, "%s%d", comma, (int)number) : rc;
+    rc = rc == 0 ? buf_add_text(&r->progress, comma) : rc;
+    rc = rc == 0 ? add_progress(&r->progress, progress) : rc;
+    r->rc = r->rc != 0 ? r->rc : rc;
+}
+
+static void renewal_fill(struct renewal *r, struct supervisor *s)
+{
+    struct buf *all[] = {&r->jobs, &r->numbers, &r->progress};
+    for (int i = 0; i < 3; i++) {
+        buf_init(all[i], 32u << 20);
+        r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "{");
+    }
+    for (int i = 0; i < s->slot_count; i++) {
+        const struct slot *slot = &s->slots[i];
+        if (slot->state == SLOT_RUNNING ||
+            (slot->state == SLOT_STOPPING && slot->held.stop != SLOT_STOP_FENCED)) {
+            renewal_add(r, slot->held.job.job.text, slot->held.job.attempt,
+                        slot->held.has_progress ? &slot->held.progress : NULL);
+        }
+    }
+    for (size_t i = 0; i < s->outbox.count; i++) {
+        renewal_add(r, s->outbox.items[i].job.text, s->outbox.items[i].attempt, NULL);
+    }
+    for (int i = 0; i < 3; i++) {
+        r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "}");
+    }
+}
+
+static void renew(struct supervisor *s, int64_t now)
+{
+    struct renewal r = {0};
+    renewal_fill(&r, s);
+    char ttl[16];
+    (void)snprintf(ttl, sizeof ttl, "%d", LEASE_TTL_MS);
+    if (r.rc == 0 && buf_text(&r.jobs) && buf_text(&r.numbers) && buf_text(&r.progress)) {
+        const char *params[] = {s->options->name, s->incarnation.text, r.jobs.data,
+                                r.numbers.data,   r.progress.data,     ttl};
+        struct pg_query query = {
+            .sql = "SELECT job, number, verdict FROM meridian.lease_renew($1, $2::uuid, $3::uuid[],"
+                   " $4::integer[], $5::jsonb[], $6::integer)",
+            .name = "lease_renew",
+            .param_count = sizeof params / sizeof params[0],
+            .params = params,
+            .timeout_ms = RENEW_TIMEOUT_MS};
+        s->renew_ms = now;
+        s->is_renew_open = pg_send(s->pg, &query, on_renew, s) == 0;
+    }
+    buf_close(&r.jobs);
+    buf_close(&r.numbers);
+    buf_close(&r.progress);
+}
+
+/* --- bye and the rest ------------------------------------------------------------------------ */
+
+static void on_bye(int rc, const struct pg_result *result, const struct pg_error *error, void *data)
+{
+    struct supervisor *s = data;
+    (void)rc; /* whatever it was: we leave, and the row's seen_at stops */
+    (void)result;
+    (void)error;
+    s->byes_open--;
+}
+
+void record_bye(struct supervisor *s)
+{
+    const char *params[] = {s->options->name, s->incarnation.text};
+    if (s->is_registered && pg_send_texts(s->pg, NULL, "SELECT meridian.worker_bye($1, $2::uuid)",
+                                          params, 2, on_bye, s) == 0) {
+        s->byes_open++;
+    }
+}
+
+int record_open(struct supervisor *s, struct err_buf *e)
+{
+    struct pg_options options = {.url = s->options->database_url,
+                                 .application_name = "meridian-worker",
+                                 .backoff_max_ms = 1000, /* leases wait */
+                                 .on_state = on_state,
+                                 .data = s};
+    return pg_new(&s->pg, &s->loop, &options, e);
+}
+
+void record_tick(struct supervisor *s, int64_t now)
+{
+    if (!pg_is_ready(s->pg) || s->phase == PHASE_CLOSING) {
+        return;
+    }
+    if (!s->is_registered) {
+        if (!s->is_hello_open && (s->hello_ms == 0 || now - s->hello_ms >= HELLO_EVERY_MS)) {
+            say_hello(s, now);
+        }
+        return;
+    }
+    for (int i = 0; i < s->slot_count; i++) {
+        struct slot *slot = &s->slots[i];
+        if (slot->state == SLOT_CLAIMING && !slot->held.is_claiming) {
+            record_claim(slot);
+        }
+    }
+    int64_t every = s->phase == PHASE_LEAVING ? LEASE_LEAVING_MS : LEASE_EVERY_MS;
+    if (!s->is_renew_open && now - s->renew_ms >= every) {
+        renew(s, now);
+    }
+}
+
+void record_close(struct supervisor *s)
+{
+    if (s->pg) {
+        pg_close(s->pg, NULL, NULL);
+        s->pg = NULL;
+    }
+}

@@ -1,0 +1,195 @@
+/*
+ * Inside of the supervisor, shared by its files. Everything here belongs to the loop thread.
+ *
+ *   supervisor.c  start, phases, signals, the tick that drives everything timed
+ *   runners.c     slots and their processes: start, frames, stop, end
+ *   record.c      PostgreSQL: hello, claim, lease renewal, bye
+ *   transport.c   Redis: ready messages in; reports, progress and log lines out
+ *   outbox.c      results that are not yet known to be recorded
+ */
+#ifndef WORKER_SUPERVISOR_SUPERVISOR_INT_H
+#define WORKER_SUPERVISOR_SUPERVISOR_INT_H
+
+#include "common/base/buf.h"
+#include "common/base/uuid.h"
+#include "common/message/message.h"
+#include "common/pg/pg.h"
+#include "common/redis/redis.h"
+#include "worker/supervisor/outbox.h"
+#include "worker/supervisor/phase.h"
+#include "worker/supervisor/process.h"
+#include "worker/supervisor/slot.h"
+#include "worker/supervisor/supervisor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum {
+    TICK_MS = 200,          /* memory, deadlines, progress: everything timed is this exact */
+    LEASE_TTL_MS = 15000,   /* what the contract grants */
+    LEASE_EVERY_MS = 2000,  /* renewal */
+    LEASE_LEAVING_MS = 500, /* then it only asks whether the results are recorded */
+    LEASE_LOST_MS = 10000,  /* not renewed for so long: the job is killed before it is given away */
+    RENEW_TIMEOUT_MS = 4000, /* leaves time for another try */
+    CLAIM_TIMEOUT_MS = 5000,
+    REPORT_EVERY_MS = 3000, /* a result is sent again until it is recorded */
+    BEAT_EVERY_MS = 2000,
+    READ_BLOCK_MS = 2000, /* of XREADGROUP */
+    KILL_AFTER_MS = 5000, /* between SIGTERM and SIGKILL for cancel and time */
+    KILL_AFTER_DRAIN_MS = 2000,
+    EXIT_AFTER_MS = 2000,    /* for a runner that was told to exit */
+    READY_WITHIN_MS = 30000, /* for a runner that was started */
+    LEAVE_WAIT_MS = 10000,   /* for the results to be recorded, before the supervisor ends */
+    BYE_WAIT_MS = 2000,
+    HELLO_EVERY_MS = 2000,         /* when the database refuses: not migrated yet, no rights */
+    RUNNER_JOBS_MAX = 64,          /* then replaced: leaks of libraries do not add up */
+    RUNNER_GROWTH_KB = 256 * 1024, /* replaced when a job leaves so much behind */
+    START_BACKOFF_MS_MAX = 5000,
+    THREAD_DATA_KB = 10 * 1024, /* stack and arena of a thread, not the job's memory */
+    LOG_LINES_MAX = 200,        /* kept in Redis per job */
+    LOG_LINES_PER_TICK = 10,    /* a chatty job loses lines, not Redis its memory */
+    LOG_KEEP_S = 7 * 24 * 3600,
+    REPORTS_MAX = 100000, /* entries kept in the report stream when nobody reads it */
+    ENTRY_ID_MAX = 64,
+    SLOTS_MAX = 256,
+    OUTBOX_MAX = 4096,
+};
+
+struct supervisor;
+
+/* The socket to a runner; lives on its own because libuv closes handles later. */
+struct link {
+    uv_poll_t poll;
+    int fd;
+    bool is_closing;
+    struct message_frames in;
+    struct buf out;
+    struct slot *slot; /* NULL once the slot has let go of it */
+};
+
+/* The job in a slot. */
+struct held {
+    struct message_ready job; /* its spec is owned */
+    char entry[ENTRY_ID_MAX]; /* id of the ready message */
+    bool is_claiming;         /* a claim is on its way */
+    int64_t lease_ms;         /* start of the claim or of the last renewal that was granted */
+    int64_t started_ms;
+    int64_t end_ms;  /* time limit */
+    int64_t kill_ms; /* SIGKILL at; 0 = not stopping */
+    enum slot_stop stop;
+    int64_t rss_kb;       /* when last measured */
+    int64_t rss_limit_kb; /* of the whole process */
+    int64_t peak_kb;
+    struct message_progress progress;
+    bool has_progress;
+    bool is_progress_new; /* not yet published */
+    int log_lines;        /* in this tick */
+};
+
+struct slot {
+    struct supervisor *supervisor;
+    int index;
+    enum slot_state state;
+    struct process process;
+    struct link *link;
+    uint64_t generation; /* counts the jobs: tells an answer's job from the next one's */
+    int served;          /* jobs of this process */
+    int64_t fresh_kb;    /* its memory when it was ready */
+    int64_t kill_ms;     /* STARTING, LEAVING: SIGKILL at */
+    int64_t start_ms;    /* EMPTY: not before */
+    int64_t backoff_ms;
+    struct held held; /* valid when slot_has_job */
+};
+
+struct supervisor {
+    const struct supervisor_options *options;
+    struct uuid incarnation;
+    enum phase phase;
+    int exit_code;
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_signal_t on_child, on_term, on_int;
+    struct slot *slots;
+    int slot_count;
+    struct outbox outbox;
+    /* drain */
+    int signals;
+    int64_t grace_end_ms; /* 0 = no limit */
+    int64_t leave_end_ms;
+    bool is_bye_sent;
+    int byes_open;
+    /* record */
+    struct pg *pg;
+    bool is_registered; /* hello was answered on this connection */
+    bool was_registered;
+    bool is_hello_open;
+    int64_t hello_ms;
+    bool is_renew_open;
+    int64_t renew_ms; /* start of the last renewal */
+    /* transport */
+    struct redis *commands;
+    struct redis *reader;
+    bool is_read_open;
+    bool has_pending; /* own entries that were delivered before: read them first */
+    bool is_pending_read;
+    int pending_taken;
+    int64_t read_after_ms;
+    int64_t beat_ms;
+    int beat_free;
+    char ready_key[128], report_key[96], progress_key[96], log_prefix[96];
+};
+
+/* --- supervisor.c --- */
+/* Slots that could take a job now; 0 unless UP. */
+int supervisor_free(const struct supervisor *s);
+/* Stops taking work; grace_ms < 0: jobs may go on for as long as they need. */
+void supervisor_drain(struct supervisor *s, int64_t grace_ms);
+/* Kills what runs and ends the loop. */
+void supervisor_close(struct supervisor *s, int exit_code);
+/* The slot that holds this attempt, or NULL. */
+struct slot *supervisor_slot_of(struct supervisor *s, const char *job, int32_t attempt);
+
+/* --- runners.c --- */
+/* Starts, kills and measures what is due. */
+void runners_tick(struct supervisor *s, int64_t now);
+/* Takes the ends of processes after SIGCHLD. */
+void runners_reap(struct supervisor *s);
+/* IDLE -> CLAIMING: job (its spec is copied) is put into the slot. ERR_NOMEM. */
+MUST_CHECK int runners_take(struct slot *slot, const struct message_ready *job, struct span entry);
+/* CLAIMING -> RUNNING: the claim that started at claim_ms was won. */
+void runners_begin(struct slot *slot, int64_t claim_ms);
+/* CLAIMING -> IDLE: the claim was lost. */
+void runners_give_back(struct slot *slot);
+/* Stops the job of a RUNNING slot for a reason. */
+void runners_stop(struct slot *slot, enum slot_stop stop);
+/* Tells an idle or starting runner to exit. */
+void runners_retire(struct slot *slot);
+/* Kills every process and lets go of every link. */
+void runners_kill(struct supervisor *s);
+bool runners_have_jobs(const struct supervisor *s);
+
+/* --- record.c --- */
+MUST_CHECK int record_open(struct supervisor *s, struct err_buf *e);
+void record_tick(struct supervisor *s, int64_t now);
+/* Asks for the job of a CLAIMING slot (again). */
+void record_claim(struct slot *slot);
+void record_bye(struct supervisor *s);
+void record_close(struct supervisor *s);
+
+/* --- transport.c --- */
+MUST_CHECK int transport_open(struct supervisor *s, struct err_buf *e);
+void transport_tick(struct supervisor *s, int64_t now);
+/* A slot has become free: asks for work and says so, without waiting for the tick. */
+void transport_wake(struct supervisor *s);
+/* Forgets a ready message for good. */
+void transport_ack(struct supervisor *s, const char *entry);
+/* Puts a result into the outbox and sends it. */
+void transport_result(struct supervisor *s, const struct message_result *result);
+void transport_log(struct supervisor *s, const char *job, struct span line);
+void transport_bye(struct supervisor *s);
+/* No further ready messages. */
+void transport_stop_reading(struct supervisor *s);
+void transport_close(struct supervisor *s);
+
+#endif
