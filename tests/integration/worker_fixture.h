@@ -175,7 +175,9 @@ static inline pid_t worker_start(struct fixture *f, const char *name, const char
 {
     char redis[256], database[512], log_name[128];
     (void)snprintf(redis, sizeof redis, "MERIDIAN_REDIS_URL=%s", servers_redis_url(f->servers));
-    (void)snprintf(database, sizeof database, "MERIDIAN_DATABASE_URL=%s",
+    /* With the rights of a worker and no more. */
+    (void)snprintf(database, sizeof database,
+                   "MERIDIAN_DATABASE_URL=%s?options=-crole%%3Dmeridian_worker",
                    servers_pg_url(f->servers));
     (void)snprintf(log_name, sizeof log_name, "%s.log", name);
     const char *const argv[] = {"meridian-worker", "--region", region, "--name", name,
