@@ -56,8 +56,8 @@ int redis__encode(struct buf *out, const struct span *args, size_t count)
             memcpy(at + length, args[i].data, args[i].length);
         }
         length += args[i].length;
-        memcpy(at + length, "\r\n", 2);
-        length += 2;
+        at[length++] = '\r';
+        at[length++] = '\n';
     }
     buf_advance(out, length);
     return 0;

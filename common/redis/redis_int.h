@@ -39,12 +39,12 @@ enum {
 struct redis__url {
     bool is_unix;
     char host[REDIS__TEXT_MAX + 1]; /* or the path of the socket */
-    char port[6];
+    char port[24];                  /* "6379" */
     char user[REDIS__TEXT_MAX + 1]; /* empty = the default user */
     char password[REDIS__TEXT_MAX + 1];
     bool has_password;
-    char db[12];                      /* "0" */
-    char shown[REDIS__TEXT_MAX + 16]; /* for messages: no user, no password */
+    char db[24];                      /* "0" */
+    char shown[REDIS__TEXT_MAX + 32]; /* for messages: no user, no password */
 };
 
 /* ERR_INVALID; the message never repeats the URL, since it may hold a password. */

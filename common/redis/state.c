@@ -36,6 +36,6 @@ int64_t redis__backoff_ms(unsigned attempt, int64_t min_ms, int64_t max_ms, doub
     for (unsigned i = 0; i < attempt && wait < max_ms; i++) {
         wait = wait > max_ms / 2 ? max_ms : wait * 2;
     }
-    int64_t sure = wait - wait / 2;
-    return sure + (int64_t)((double)(wait / 2) * unit);
+    int64_t half = wait / 2;
+    return wait - half + (int64_t)((double)half * unit);
 }
