@@ -4,9 +4,9 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-# meridian_dependency(NAME PKG modules... | LIB name HEADER file)
+# meridian_dependency(NAME [PKG modules...] [LIB names... HEADER file]): the first that is found.
 function(meridian_dependency name)
-  cmake_parse_arguments(arg "" "LIB;HEADER" "PKG" ${ARGN})
+  cmake_parse_arguments(arg "" "HEADER" "PKG;LIB" ${ARGN})
   add_library(dep_${name} INTERFACE)
   add_library(dep::${name} ALIAS dep_${name})
   foreach(module IN LISTS arg_PKG)
@@ -17,7 +17,7 @@ function(meridian_dependency name)
     endif()
   endforeach()
   find_path(${name}_include ${arg_HEADER})
-  find_library(${name}_library ${arg_LIB})
+  find_library(${name}_library NAMES ${arg_LIB})
   if(NOT ${name}_include OR NOT ${name}_library)
     message(FATAL_ERROR "${name} is missing: see ops/packages.txt, or run ops/test, which installs it")
   endif()
@@ -27,8 +27,8 @@ endfunction()
 
 meridian_dependency(uv PKG libuv)
 meridian_dependency(hiredis PKG hiredis LIB hiredis HEADER hiredis/hiredis.h)
-# msgpack-c changed its module name at 4, 5 and 6.
-meridian_dependency(msgpack PKG msgpack-c msgpackc msgpack LIB msgpackc HEADER msgpack.h)
+# msgpack-c changed its name at 5 and 6, and Debian 13's pkg-config file has a relative path: found by its files.
+meridian_dependency(msgpack LIB msgpack-c msgpackc HEADER msgpack.h)
 meridian_dependency(pq PKG libpq)
 meridian_dependency(jansson PKG jansson)
 meridian_dependency(crypto PKG libcrypto)
