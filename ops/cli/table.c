@@ -212,7 +212,9 @@ void csv_print_field(FILE *out, struct span value, bool is_first)
         is_quoted = c == ',' || c == '"' || c == '\n' || c == '\r';
     }
     if (!is_quoted) {
-        (void)fwrite(value.data, 1, value.length, out);
+        if (value.length > 0) {
+            (void)fwrite(value.data, 1, value.length, out);
+        }
         return;
     }
     (void)fputc('"', out);
