@@ -1,0 +1,96 @@
+/* meridian-scheduler: settings, then the loop. */
+#include "common/base/log.h"
+#include "common/config/config.h"
+#include "scheduler/scheduler.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct settings {
+    struct config_common common;
+    const char *role;
+    int64_t ttl_ms;
+    int64_t undelivered_ms;
+};
+
+static const struct config_entry entries[] = {
+    {.name = "database-role",
+     .variable = "MERIDIAN_SCHEDULER_ROLE",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct settings, role),
+     .help = "ROLE to take on in PostgreSQL after connecting (none)"},
+    {.name = "leader-ttl",
+     .variable = "MERIDIAN_LEADER_TTL",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct settings, ttl_ms),
+     .fallback = "5s",
+     .min = 2000,
+     .max = 60000,
+     .help = "TIME after which a standby takes over from a leader that is silent"},
+    {.name = "undelivered-after",
+     .variable = "MERIDIAN_UNDELIVERED_AFTER",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct settings, undelivered_ms),
+     .fallback = "10s",
+     .min = 500,
+     .max = 600000,
+     .help = "TIME in which a worker must claim what it is offered"},
+};
+
+static void print_help(const struct config_table *tables, size_t count)
+{
+    puts("Usage: meridian-scheduler [FLAG]...\n\n"
+         "Takes submissions from Redis into PostgreSQL, decides what runs where, and records the\n"
+         "results. Start as many as you like: one leads, the others stand by.\n\n"
+         "  meridian-scheduler --redis-url redis://localhost:6379/0 \\\n"
+         "                     --database-url postgresql://localhost/meridian\n");
+    config_print_help(stdout, tables, count);
+}
+
+static int run(const struct settings *settings)
+{
+    struct scheduler_options options = {
+        .redis_url = settings->common.redis_url,
+        .database_url = settings->common.database_url,
+        .prefix = settings->common.redis_prefix,
+        .role = settings->role && settings->role[0] ? settings->role : NULL,
+        .ttl_ms = settings->ttl_ms,
+        .undelivered_ms = settings->undelivered_ms,
+    };
+    struct err_buf e = {{0}};
+    if (scheduler_run(&options, &e)) {
+        log_error("cannot start: %s", e.text);
+        return 1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    log_open("scheduler");
+    struct settings settings = {0};
+    struct config_table tables[] = {
+        config_common_table(&settings.common),
+        {.entries = entries, .count = sizeof entries / sizeof entries[0], .values = &settings},
+    };
+    struct err_buf e = {{0}};
+    int extra = 0;
+    int rc = config_load(tables, 2, argc, argv, &extra, &e);
+    rc = rc ? rc : config_common_finish(&settings.common, &e);
+    if (rc == 0 && extra > 0) {
+        rc = err_set(&e, ERR_INVALID, "%s: not a flag", argv[1]);
+    }
+    if (rc) {
+        fprintf(stderr, "meridian-scheduler: %s; see meridian-scheduler --help\n", e.text);
+        return 2;
+    }
+    if (settings.common.help) {
+        print_help(tables, 2);
+        return 0;
+    }
+    if (settings.common.version) {
+        puts("meridian-scheduler " MERIDIAN_VERSION);
+        return 0;
+    }
+    return run(&settings);
+}

@@ -1,0 +1,146 @@
+/* Rows of job_mirror as records of the core. */
+#include "common/base/mem.h"
+#include "scheduler/store/store_int.h"
+
+#include <string.h>
+
+/* Columns by name, looked up once a result. */
+struct columns {
+    size_t id, kind, market, task, region, state, priority, parent, attempt, failures, crashes,
+        max_attempts, due_in_ms, queued_ms, is_cancel_requested, children, needs, worker, spec,
+        night, memory_mb, time_limit_s, threads;
+};
+
+static struct columns find_columns(const struct pg_result *r)
+{
+    return (struct columns){
+        .id = pg_column(r, "id"),
+        .kind = pg_column(r, "kind"),
+        .market = pg_column(r, "market"),
+        .task = pg_column(r, "task"),
+        .region = pg_column(r, "region"),
+        .state = pg_column(r, "state"),
+        .priority = pg_column(r, "priority"),
+        .parent = pg_column(r, "parent"),
+        .attempt = pg_column(r, "attempt"),
+        .failures = pg_column(r, "failures"),
+        .crashes = pg_column(r, "crashes"),
+        .max_attempts = pg_column(r, "max_attempts"),
+        .due_in_ms = pg_column(r, "due_in_ms"),
+        .queued_ms = pg_column(r, "queued_ms"),
+        .is_cancel_requested = pg_column(r, "is_cancel_requested"),
+        .children = pg_column(r, "children"),
+        .needs = pg_column(r, "needs"),
+        .worker = pg_column(r, "worker"),
+        .spec = pg_column(r, "spec"),
+        .night = pg_column(r, "night"),
+        .memory_mb = pg_column(r, "memory_mb"),
+        .time_limit_s = pg_column(r, "time_limit_s"),
+        .threads = pg_column(r, "threads"),
+    };
+}
+
+static size_t count_needs(const struct pg_result *r, size_t column)
+{
+    size_t count = 0;
+    for (size_t row = 0; row < pg_rows(r); row++) {
+        for (const char *at = pg_text(r, row, column); (at = strchr(at, '=')) != NULL; at++) {
+            count++;
+        }
+    }
+    return count;
+}
+
+/* "id=state,id=state" */
+static bool read_needs(const char *text, struct core_need *out, size_t *ret_count)
+{
+    *ret_count = 0;
+    while (*text) {
+        const char *equals = strchr(text, '=');
+        if (!equals) {
+            return false;
+        }
+        size_t end = strcspn(equals + 1, ",");
+        struct core_need *need = &out[(*ret_count)++];
+        if (!core_id_parse(span_make(text, (size_t)(equals - text)), &need->id)) {
+            return false;
+        }
+        need->state = core_state_parse(span_make(equals + 1, end));
+        text = equals + 1 + end;
+        text += *text == ',';
+    }
+    return true;
+}
+
+static int number(const struct pg_result *r, size_t row, size_t column)
+{
+    return (int)pg_integer(r, row, column, 0);
+}
+
+static bool read_record(const struct pg_result *r, size_t row, const struct columns *at,
+                        struct core_record *out, struct core_need *needs)
+{
+    *out = (struct core_record){
+        .state = core_state_parse(pg_span(r, row, at->state)),
+        .kind = pg_span(r, row, at->kind),
+        .market = pg_span(r, row, at->market),
+        .task = pg_span(r, row, at->task),
+        .region = pg_span(r, row, at->region),
+        .worker = pg_span(r, row, at->worker),
+        .priority = number(r, row, at->priority),
+        .attempt = number(r, row, at->attempt),
+        .failures = number(r, row, at->failures),
+        .crashes = number(r, row, at->crashes),
+        .max_attempts = number(r, row, at->max_attempts),
+        .due_in_ms = pg_integer(r, row, at->due_in_ms, 0),
+        .queued_ms = pg_integer(r, row, at->queued_ms, 0),
+        .is_cancel_requested = pg_bool(r, row, at->is_cancel_requested),
+        .children = number(r, row, at->children),
+        .needs = needs,
+        .spec = pg_span(r, row, at->spec),
+        .night = pg_span(r, row, at->night),
+        .memory_mb = number(r, row, at->memory_mb),
+        .time_limit_s = number(r, row, at->time_limit_s),
+        .threads = number(r, row, at->threads),
+    };
+    if (!core_id_parse(pg_span(r, row, at->id), &out->id) || out->state == CORE_STATE_UNKNOWN) {
+        return false;
+    }
+    if (!pg_is_null(r, row, at->parent) &&
+        !core_id_parse(pg_span(r, row, at->parent), &out->parent)) {
+        return false;
+    }
+    return read_needs(pg_text(r, row, at->needs), needs, &out->need_count);
+}
+
+int store__rows_init(struct store_rows *rows, const struct pg_result *r)
+{
+    *rows = (struct store_rows){0};
+    size_t total = pg_rows(r);
+    struct columns at = find_columns(r);
+    rows->records = mem_new_array(total, sizeof *rows->records);
+    rows->needs = mem_new_array(count_needs(r, at.needs), sizeof *rows->needs);
+    if (!rows->records || !rows->needs) {
+        store__rows_close(rows);
+        return ERR_NOMEM;
+    }
+    struct core_need *needs = rows->needs;
+    for (size_t row = 0; row < total; row++) {
+        if (pg_is_null(r, row, at.id)) {
+            continue;
+        }
+        if (!read_record(r, row, &at, &rows->records[rows->count], needs)) {
+            store__rows_close(rows);
+            return ERR_PARSE;
+        }
+        needs += rows->records[rows->count++].need_count;
+    }
+    return 0;
+}
+
+void store__rows_close(struct store_rows *rows)
+{
+    mem_free(rows->records);
+    mem_free(rows->needs);
+    *rows = (struct store_rows){0};
+}

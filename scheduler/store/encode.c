@@ -1,0 +1,139 @@
+/* What the core wants, as the JSON and the arrays that the functions take. */
+#include "common/json/json.h"
+#include "scheduler/store/store_int.h"
+
+static void write_id(struct json_writer *w, const char *key, struct core_id id)
+{
+    json_write_text(w, key, span_of(core_id_format(id).text));
+}
+
+static void write_given(struct json_writer *w, const char *key, struct span text)
+{
+    if (text.length > 0) {
+        json_write_text(w, key, text);
+    }
+}
+
+static void write_submission(struct json_writer *w, const struct core_submission *s)
+{
+    json_write_map(w, NULL);
+    write_id(w, "id", s->id);
+    write_given(w, "kind", s->kind);
+    write_given(w, "market", s->market);
+    write_given(w, "task", s->task);
+    write_given(w, "region", s->region);
+    json_write_raw(w, "spec", s->spec.length ? s->spec : span_of("{}"));
+    json_write_integer(w, "priority", s->error_code ? 0 : s->priority);
+    if (s->after_count > 0) {
+        json_write_list(w, "after");
+        for (size_t i = 0; i < s->after_count; i++) {
+            write_id(w, NULL, s->after[i]);
+        }
+        json_write_end(w);
+    }
+    if (s->not_before_ms > 0) {
+        json_write_integer(w, "not_before_ms", s->not_before_ms);
+    }
+    write_given(w, "unique", s->unique);
+    write_given(w, "by", s->by);
+    if (!core_id_is_none(s->parent)) {
+        write_id(w, "parent", s->parent);
+    }
+    write_given(w, "night", s->night);
+    json_write_bool(w, "is_parent", s->is_parent);
+    json_write_integer(w, "memory_mb", s->memory_mb);
+    json_write_integer(w, "time_limit_s", s->time_limit_s);
+    json_write_integer(w, "threads", s->threads);
+    json_write_integer(w, "max_attempts", s->max_attempts);
+    if (s->error_code) {
+        json_write_text(w, "error_code", span_of(s->error_code));
+        json_write_text(w, "error_text", span_of(s->error_text ? s->error_text : ""));
+    }
+    json_write_end(w);
+}
+
+int store__write_submissions(struct buf *out, const struct core_submission *jobs, size_t count)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_list(&w, NULL);
+    for (size_t i = 0; i < count; i++) {
+        write_submission(&w, &jobs[i]);
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
+static void write_report(struct json_writer *w, const struct core_result *report)
+{
+    write_given(w, "worker", report->worker);
+    write_given(w, "error_text", report->error_text);
+    if (report->has_exit) {
+        json_write_integer(w, "exit_code", report->exit_code);
+    }
+    if (report->signal) {
+        json_write_integer(w, "signal", report->signal);
+    }
+    if (report->peak_rss_kb > 0) {
+        json_write_integer(w, "peak_rss_kb", report->peak_rss_kb);
+    }
+}
+
+static void write_end(struct json_writer *w, const struct core_end *end)
+{
+    json_write_map(w, NULL);
+    write_id(w, "job", end->job);
+    json_write_integer(w, "attempt", end->attempt);
+    json_write_text(w, "outcome", span_of(core_outcome_name(end->outcome)));
+    json_write_bool(w, "is_final", end->is_final);
+    json_write_bool(w, "is_cancelled", end->is_cancelled);
+    json_write_integer(w, "failures", end->charge_failure);
+    json_write_integer(w, "crashes", end->charge_crash);
+    json_write_integer(w, "delay_ms", end->delay_ms);
+    if (end->error_code) {
+        json_write_text(w, "error_code", span_of(err_name(end->error_code)));
+        json_write_text(w, "error_class", span_of(err_class_name(err_class_of(end->error_code))));
+    }
+    if (end->report) {
+        write_report(w, end->report);
+    }
+    json_write_end(w);
+}
+
+int store__write_ends(struct buf *out, const struct core_end *ends, size_t count)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_list(&w, NULL);
+    for (size_t i = 0; i < count; i++) {
+        write_end(&w, &ends[i]);
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
+int store__write_skips(struct buf *out, const struct core_skip *skips, size_t count)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_list(&w, NULL);
+    for (size_t i = 0; i < count; i++) {
+        json_write_map(&w, NULL);
+        write_id(&w, "job", skips[i].job);
+        json_write_text(&w, "state", span_of(core_state_name(skips[i].state)));
+        json_write_text(&w, "error_code", span_of(skips[i].error_code));
+        json_write_text(&w, "error_text", span_of(skips[i].error_text));
+        json_write_end(&w);
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
+int store__write_ids(struct buf *out, const struct core_id *ids, size_t count)
+{
+    int rc = buf_add(out, "{", 1);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = buf_add_format(out, "%s%s", i ? "," : "", core_id_format(ids[i]).text);
+    }
+    return rc ? rc : buf_add(out, "}", 1);
+}

@@ -1,0 +1,567 @@
+#include "scheduler/store/store.h"
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/pg/pg.h"
+#include "scheduler/store/store_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    JSON_BYTES_MAX = 64 * 1024 * 1024, /* a batch of 256 submissions with full specs is 16 MB */
+    PARAMS_MAX = 8,
+    NUMBER_SIZE = 24,
+    CHANGES_LIMIT = 2000
+};
+
+struct store {
+    struct store_options options;
+    uint64_t generation; /* calls of older ones are answered to nobody */
+    bool is_lost;
+    char term[NUMBER_SIZE];
+    struct store_feed feed;
+};
+
+struct call {
+    struct store *store;
+    uint64_t generation;
+    uint64_t token;
+    enum store_call_kind kind;
+};
+
+struct store *store_new(const struct store_options *options)
+{
+    struct store *s = mem_new(sizeof *s);
+    if (s) {
+        s->options = *options;
+        store_set_term(s, 0);
+    }
+    return s;
+}
+
+void store_free(struct store *s)
+{
+    mem_free(s);
+}
+
+void store_set_term(struct store *s, int64_t term)
+{
+    (void)snprintf(s->term, sizeof s->term, "%lld", (long long)term);
+}
+
+void store_reset(struct store *s)
+{
+    s->generation++;
+    s->is_lost = false;
+    s->feed = (struct store_feed){0};
+}
+
+static void lost(struct store *s, int rc, const char *reason)
+{
+    if (!s->is_lost) {
+        s->is_lost = true;
+        s->options.on_lost(rc, reason, s->options.data);
+    }
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static void give(struct store *s, const struct core_answer *answer)
+{
+    s->options.on_answer(answer, s->options.data);
+}
+
+static void answer_records(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    struct store_rows rows;
+    int rc = store__rows_init(&rows, r);
+    if (rc) {
+        lost(s, rc, "a job's row cannot be read");
+        return;
+    }
+    give(s, &(struct core_answer){
+                .token = c->token, .records = rows.records, .record_count = rows.count});
+    store__rows_close(&rows);
+}
+
+static void answer_admit(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    struct store_rows rows;
+    int rc = store__rows_init(&rows, r);
+    struct core_admitted *admitted = rc ? NULL : mem_new_array(rows.count, sizeof *admitted);
+    if (!admitted) {
+        lost(s, rc ? rc : ERR_NOMEM, "a job's row cannot be read");
+        if (rc == 0) {
+            store__rows_close(&rows);
+        }
+        return;
+    }
+    size_t column = pg_column(r, "error_text");
+    for (size_t i = 0; i < rows.count; i++) {
+        admitted[i] = (struct core_admitted){.id = rows.records[i].id,
+                                             .state = rows.records[i].state,
+                                             .error_text = pg_span(r, i, column)};
+    }
+    give(s, &(struct core_answer){.token = c->token,
+                                  .records = rows.records,
+                                  .record_count = rows.count,
+                                  .admitted = admitted,
+                                  .admitted_count = rows.count});
+    mem_free(admitted);
+    store__rows_close(&rows);
+}
+
+static void answer_changes(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    size_t column = pg_column(r, "event");
+    int64_t now = clock_mono_ms();
+    store__feed_expire(&s->feed, now);
+    for (size_t i = 0; i < pg_rows(r); i++) {
+        store__feed_saw(&s->feed, pg_integer(r, i, column, 0), now);
+    }
+    answer_records(s, c, r);
+}
+
+static void answer_sweep(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    struct core_expired *rows = mem_new_array(pg_rows(r), sizeof *rows);
+    if (!rows) {
+        lost(s, ERR_NOMEM, "out of memory");
+        return;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < pg_rows(r); i++) {
+        rows[count] = (struct core_expired){
+            .attempt = (int)pg_integer(r, i, 1, 0),
+            .expiry =
+                strcmp(pg_text(r, i, 2), "lost") == 0 ? CORE_EXPIRY_LOST : CORE_EXPIRY_UNDELIVERED,
+            .was_draining = pg_bool(r, i, 3),
+        };
+        count += core_id_parse(pg_span(r, i, 0), &rows[count].job);
+    }
+    give(s, &(struct core_answer){.token = c->token, .expired = rows, .expired_count = count});
+    mem_free(rows);
+}
+
+static void read_world_row(const struct pg_result *r, size_t i, struct core_world *world,
+                           struct core_market_row *markets, struct core_region_row *regions,
+                           struct core_worker_row *workers)
+{
+    const char *what = pg_text(r, i, 0);
+    if (strcmp(what, "all") == 0) {
+        world->is_paused = true;
+    } else if (strcmp(what, "region") == 0) {
+        regions[world->region_count++] =
+            (struct core_region_row){.name = pg_span(r, i, 1), .is_paused = pg_bool(r, i, 5)};
+    } else if (strcmp(what, "market") == 0) {
+        markets[world->market_count++] =
+            (struct core_market_row){.code = pg_span(r, i, 1),
+                                     .region = pg_span(r, i, 2),
+                                     .weight = pg_real(r, i, 3, 1),
+                                     .max_running = (int)pg_integer(r, i, 4, 0),
+                                     .is_paused = pg_bool(r, i, 5)};
+    } else {
+        workers[world->worker_count++] =
+            (struct core_worker_row){.name = pg_span(r, i, 1),
+                                     .region = pg_span(r, i, 2),
+                                     .slots = (int)pg_integer(r, i, 4, 0),
+                                     .is_live = pg_bool(r, i, 6),
+                                     .is_draining = pg_bool(r, i, 7)};
+    }
+}
+
+static void answer_world(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    size_t count = pg_rows(r);
+    struct core_market_row *markets = mem_new_array(count, sizeof *markets);
+    struct core_region_row *regions = mem_new_array(count, sizeof *regions);
+    struct core_worker_row *workers = mem_new_array(count, sizeof *workers);
+    if (markets && regions && workers) {
+        struct core_world world = {.markets = markets, .regions = regions, .workers = workers};
+        for (size_t i = 0; i < count; i++) {
+            read_world_row(r, i, &world, markets, regions, workers);
+        }
+        give(s, &(struct core_answer){.token = c->token, .world = &world});
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    mem_free(markets);
+    mem_free(regions);
+    mem_free(workers);
+}
+
+static void read_plan_row(const struct pg_result *r, size_t i, struct core_plan *plan,
+                          struct span *sources, struct core_plan_market *markets)
+{
+    const char *what = pg_text(r, i, 0);
+    if (strcmp(what, "job") == 0) {
+        plan->task = pg_span(r, i, 1);
+        plan->spec = pg_span(r, i, 3);
+        plan->night = pg_span(r, i, 4);
+        plan->by = pg_span(r, i, 5);
+        plan->priority = (int)pg_integer(r, i, 6, 0);
+    } else if (strcmp(what, "source") == 0) {
+        sources[plan->source_count++] = pg_span(r, i, 1);
+    } else {
+        markets[plan->market_count++] =
+            (struct core_plan_market){.code = pg_span(r, i, 1), .region = pg_span(r, i, 2)};
+    }
+}
+
+static void answer_plan(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    size_t count = pg_rows(r);
+    struct span *sources = mem_new_array(count, sizeof *sources);
+    struct core_plan_market *markets = mem_new_array(count, sizeof *markets);
+    if (sources && markets) {
+        struct core_plan plan = {.sources = sources, .markets = markets};
+        for (size_t i = 0; i < count; i++) {
+            read_plan_row(r, i, &plan, sources, markets);
+        }
+        give(s, &(struct core_answer){.token = c->token, .plan = &plan});
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    mem_free(sources);
+    mem_free(markets);
+}
+
+static void accepted(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    switch (c->kind) {
+    case STORE_CALL_RECORDS:
+        answer_records(s, c, r);
+        break;
+    case STORE_CALL_ADMIT:
+        answer_admit(s, c, r);
+        break;
+    case STORE_CALL_CHANGES:
+        answer_changes(s, c, r);
+        break;
+    case STORE_CALL_CURSOR:
+        s->feed.after = pg_integer(r, 0, 0, 0);
+        break;
+    case STORE_CALL_WORLD:
+        answer_world(s, c, r);
+        break;
+    case STORE_CALL_SWEEP:
+        answer_sweep(s, c, r);
+        break;
+    case STORE_CALL_PLAN:
+        answer_plan(s, c, r);
+        break;
+    }
+}
+
+/* True when the server refused this very statement: asking again would not help, and nothing was
+ * changed. Otherwise nobody knows, or all calls are affected. */
+static bool is_refusal(int rc)
+{
+    return rc != ERR_FENCED && rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT && rc != ERR_CANCELLED &&
+           rc != ERR_IO && rc != ERR_NOMEM;
+}
+
+static void on_done(int rc, const struct pg_result *r, const struct pg_error *error, void *data)
+{
+    struct call *c = data;
+    struct store *s = c->store;
+    if (c->generation == s->generation && !s->is_lost) {
+        if (rc == 0) {
+            accepted(s, c, r);
+        } else if (is_refusal(rc) && c->token) {
+            give(s,
+                 &(struct core_answer){.token = c->token, .status = rc, .error_text = error->text});
+        } else {
+            lost(s, rc, error->text);
+        }
+    }
+    mem_free(c);
+}
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+/* A statement of ours: its name is also what it is prepared under. */
+struct statement {
+    const char *name;
+    const char *sql;
+};
+
+#define MIRROR(name, args)                                                                         \
+    {                                                                                              \
+        name, "SELECT * FROM meridian." args                                                       \
+    }
+
+static void send(struct store *s, uint64_t token, enum store_call_kind kind,
+                 struct statement statement, const char *const *params, size_t count)
+{
+    struct call *c = mem_new(sizeof *c);
+    int rc = ERR_NOMEM;
+    if (c) {
+        *c = (struct call){.store = s, .generation = s->generation, .token = token, .kind = kind};
+        const char *all[PARAMS_MAX] = {s->term};
+        CHECK(count < PARAMS_MAX);
+        for (size_t i = 0; i < count; i++) {
+            all[i + 1] = params[i];
+        }
+        rc =
+            pg_send_texts(s->options.pg, statement.name, statement.sql, all, count + 1, on_done, c);
+    }
+    if (rc) {
+        mem_free(c);
+        lost(s, rc, "the call could not be sent");
+    }
+}
+
+static void send_one(struct store *s, uint64_t token, struct statement statement, struct buf *param,
+                     int rc)
+{
+    const char *text = rc ? NULL : buf_text(param);
+    if (text) {
+        send(s, token, STORE_CALL_RECORDS, statement, &text, 1);
+    } else {
+        lost(s, rc ? rc : ERR_NOMEM, "the call could not be written");
+    }
+}
+
+static void port_load(void *self, uint64_t token, struct core_id after, size_t limit)
+{
+    struct store *s = self;
+    char number[NUMBER_SIZE];
+    (void)snprintf(number, sizeof number, "%zu", limit);
+    struct uuid id = core_id_format(after);
+    const char *params[] = {id.text, number};
+    if (core_id_is_none(after)) {
+        /* Before the first row is read: what changes while we read is seen again later. */
+        send(s, 0, STORE_CALL_CURSOR,
+             (struct statement){"cursor", "SELECT meridian.scheduler_cursor($1)"}, NULL, 0);
+    }
+    send(s, token, STORE_CALL_RECORDS,
+         (struct statement)MIRROR("load", "scheduler_load($1, $2, $3)"), params, 2);
+}
+
+static void port_world(void *self, uint64_t token)
+{
+    struct store *s = self;
+    char live[NUMBER_SIZE];
+    (void)snprintf(live, sizeof live, "%d", s->options.live_ms);
+    const char *params[] = {live};
+    send(s, token, STORE_CALL_WORLD,
+         (struct statement){"world", "SELECT * FROM meridian.scheduler_world($1, $2)"}, params, 1);
+}
+
+static void port_changes(void *self, uint64_t token)
+{
+    struct store *s = self;
+    struct buf missing;
+    buf_init(&missing, STORE_GAPS_MAX * NUMBER_SIZE);
+    int rc = buf_add(&missing, "{", 1);
+    for (size_t i = 0; i < s->feed.gap_count && rc == 0; i++) {
+        rc = buf_add_format(&missing, "%s%lld", i ? "," : "", (long long)s->feed.gaps[i].id);
+    }
+    rc = rc ? rc : buf_add(&missing, "}", 1);
+    const char *gaps = rc ? NULL : buf_text(&missing);
+    char after[NUMBER_SIZE], limit[NUMBER_SIZE];
+    (void)snprintf(after, sizeof after, "%lld", (long long)s->feed.after);
+    (void)snprintf(limit, sizeof limit, "%d", CHANGES_LIMIT);
+    const char *params[] = {after, gaps, limit};
+    if (gaps) {
+        send(s, token, STORE_CALL_CHANGES,
+             (struct statement){"changes", "SELECT c.event, (c.job).* "
+                                           "FROM meridian.scheduler_changes($1, $2, $3, $4) c"},
+             params, 3);
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    buf_close(&missing);
+}
+
+static void port_sweep(void *self, uint64_t token)
+{
+    struct store *s = self;
+    char undelivered[NUMBER_SIZE], gone[NUMBER_SIZE];
+    (void)snprintf(undelivered, sizeof undelivered, "%d", s->options.undelivered_ms);
+    (void)snprintf(gone, sizeof gone, "%d", s->options.gone_ms);
+    const char *params[] = {undelivered, gone};
+    send(s, token, STORE_CALL_SWEEP,
+         (struct statement){"sweep", "SELECT * FROM meridian.scheduler_sweep($1, $2, $3)"}, params,
+         2);
+}
+
+static void port_fire(void *self, uint64_t token)
+{
+    send(self, token, STORE_CALL_RECORDS, (struct statement)MIRROR("fire", "scheduler_fire($1)"),
+         NULL, 0);
+}
+
+static void port_undelivered(void *self, uint64_t token)
+{
+    send(self, token, STORE_CALL_RECORDS,
+         (struct statement)MIRROR("offers", "scheduler_offers($1)"), NULL, 0);
+}
+
+static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
+{
+    struct store *s = self;
+    struct buf json;
+    buf_init(&json, JSON_BYTES_MAX);
+    int rc = store__write_submissions(&json, jobs, count);
+    const char *text = rc ? NULL : buf_text(&json);
+    if (text) {
+        send(s, token, STORE_CALL_ADMIT, (struct statement)MIRROR("admit", "job_admit($1, $2)"),
+             &text, 1);
+    } else {
+        lost(s, rc ? rc : ERR_NOMEM, "the submissions could not be written");
+    }
+    buf_close(&json);
+}
+
+static void port_release(void *self, uint64_t token, const struct core_id *jobs, size_t count)
+{
+    struct buf ids;
+    buf_init(&ids, JSON_BYTES_MAX);
+    int rc = store__write_ids(&ids, jobs, count);
+    send_one(self, token, (struct statement)MIRROR("release", "job_release($1, $2)"), &ids, rc);
+    buf_close(&ids);
+}
+
+static void port_close(void *self, uint64_t token, const struct core_id *parents, size_t count)
+{
+    struct buf ids;
+    buf_init(&ids, JSON_BYTES_MAX);
+    int rc = store__write_ids(&ids, parents, count);
+    send_one(self, token, (struct statement)MIRROR("close", "job_close($1, $2)"), &ids, rc);
+    buf_close(&ids);
+}
+
+static void port_dispatch(void *self, uint64_t token, const struct core_dispatch *jobs,
+                          size_t count)
+{
+    struct store *s = self;
+    struct buf part[3]; /* ids, numbers, regions */
+    int rc = 0;
+    for (size_t i = 0; i < 3; i++) {
+        buf_init(&part[i], JSON_BYTES_MAX);
+        rc = rc ? rc : buf_add(&part[i], "{", 1);
+    }
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const char *comma = i ? "," : "";
+        rc = buf_add_format(&part[0], "%s%s", comma, core_id_format(jobs[i].job).text);
+        rc = rc ? rc : buf_add_format(&part[1], "%s%d", comma, jobs[i].attempt);
+        /* A region's name is letters, digits and dashes: nothing to quote. */
+        rc = rc ? rc
+                : buf_add_format(&part[2], "%s\"%.*s\"", comma, (int)jobs[i].region.length,
+                                 jobs[i].region.data);
+    }
+    const char *params[3] = {NULL};
+    for (size_t i = 0; i < 3; i++) {
+        rc = rc ? rc : buf_add(&part[i], "}", 1);
+        params[i] = rc ? NULL : buf_text(&part[i]);
+        rc = params[i] ? rc : ERR_NOMEM;
+    }
+    if (rc == 0) {
+        send(s, token, STORE_CALL_RECORDS,
+             (struct statement)MIRROR("dispatch", "job_dispatch($1, $2, $3, $4)"), params, 3);
+    } else {
+        lost(s, rc, "the offers could not be written");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        buf_close(&part[i]);
+    }
+}
+
+static void port_finish(void *self, uint64_t token, const struct core_result *result)
+{
+    struct store *s = self;
+    char number[NUMBER_SIZE], rss[NUMBER_SIZE];
+    (void)snprintf(number, sizeof number, "%d", result->attempt);
+    (void)snprintf(rss, sizeof rss, "%lld", (long long)result->peak_rss_kb);
+    struct uuid id = core_id_format(result->job);
+    char *worker = mem_string(result->worker.data, result->worker.length);
+    struct span given = result->result.length ? result->result : span_of("{}");
+    char *json = mem_string(given.data, given.length);
+    const char *params[] = {id.text, number, worker, rss, json};
+    if (worker && json) {
+        send(s, token, STORE_CALL_RECORDS,
+             (struct statement)MIRROR("finish", "job_finish($1, $2, $3, $4, $5, $6)"), params, 5);
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    mem_free(worker);
+    mem_free(json);
+}
+
+static void port_end(void *self, uint64_t token, const struct core_end *ends, size_t count)
+{
+    struct buf json;
+    buf_init(&json, JSON_BYTES_MAX);
+    int rc = store__write_ends(&json, ends, count);
+    send_one(self, token, (struct statement)MIRROR("end", "attempt_fail($1, $2)"), &json, rc);
+    buf_close(&json);
+}
+
+static void port_skip(void *self, uint64_t token, const struct core_skip *skips, size_t count)
+{
+    struct buf json;
+    buf_init(&json, JSON_BYTES_MAX);
+    int rc = store__write_skips(&json, skips, count);
+    send_one(self, token, (struct statement)MIRROR("skip", "job_skip($1, $2)"), &json, rc);
+    buf_close(&json);
+}
+
+static void port_plan(void *self, uint64_t token, struct core_id parent)
+{
+    struct uuid id = core_id_format(parent);
+    const char *params[] = {id.text};
+    send(self, token, STORE_CALL_PLAN,
+         (struct statement){"plan", "SELECT * FROM meridian.scheduler_plan($1, $2)"}, params, 1);
+}
+
+static void port_fan_out(void *self, uint64_t token, struct core_id parent,
+                         const struct core_submission *children, size_t count)
+{
+    struct store *s = self;
+    struct buf json;
+    buf_init(&json, JSON_BYTES_MAX);
+    int rc = store__write_submissions(&json, children, count);
+    struct uuid id = core_id_format(parent);
+    const char *params[] = {id.text, rc ? NULL : buf_text(&json)};
+    if (params[1]) {
+        send(s, token, STORE_CALL_RECORDS,
+             (struct statement)MIRROR("fan_out", "job_fan_out($1, $2, $3)"), params, 2);
+    } else {
+        lost(s, rc ? rc : ERR_NOMEM, "the children could not be written");
+    }
+    buf_close(&json);
+}
+
+static void port_cancel_children(void *self, uint64_t token, struct core_id parent)
+{
+    struct uuid id = core_id_format(parent);
+    const char *params[] = {id.text};
+    send(self, token, STORE_CALL_RECORDS,
+         (struct statement)MIRROR("cancel_children", "job_cancel_children($1, $2)"), params, 1);
+}
+
+struct core_store store_port(struct store *s)
+{
+    return (struct core_store){
+        .self = s,
+        .load = port_load,
+        .world = port_world,
+        .changes = port_changes,
+        .sweep = port_sweep,
+        .fire = port_fire,
+        .admit = port_admit,
+        .release = port_release,
+        .dispatch = port_dispatch,
+        .finish = port_finish,
+        .end = port_end,
+        .skip = port_skip,
+        .plan = port_plan,
+        .fan_out = port_fan_out,
+        .close = port_close,
+        .cancel_children = port_cancel_children,
+        .undelivered = port_undelivered,
+    };
+}

@@ -1,0 +1,477 @@
+/* meridian-scheduler on a real Redis and a real PostgreSQL; the test plays client and worker. */
+#include "tests/integration/queue_bench.h"
+
+static struct servers *servers;
+
+static int group_setup(void **state)
+{
+    (void)state;
+    servers = servers_new("scheduler");
+    servers_redis_start(servers);
+    servers_pg_set_durable(servers); /* it is killed, and must know what it committed */
+    servers_pg_start(servers);
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    servers_free(servers);
+    return 0;
+}
+
+static bool job_becomes(struct bench *b, const char *id, const char *job_state)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "SELECT state FROM meridian.job WHERE id = '%s'", id);
+    return bench_eventually(b, sql, job_state, BENCH_WAIT_MS);
+}
+
+/* Takes the offer and reports success, as often as asked. */
+static void work(struct bench_worker *w, int jobs)
+{
+    struct message_ready job;
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    for (int done = 0; done < jobs;) {
+        assert_true(clock_mono_ms() < until);
+        if (bench_claim(w, &job, 500)) {
+            bench_result(w, &job, MESSAGE_SUCCEEDED, NULL);
+            done++;
+        }
+    }
+}
+
+/* A submission becomes a row, is offered in its region, and its result is recorded. */
+static void test_scheduler_runs_a_job_from_submission_to_result(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "one");
+    b.scheduler = bench_start(&b, "one.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 2);
+    struct uuid id = bench_noop(&b, "de-DE", "t1");
+    char job_state[64], reason[512];
+    bench_reply(&b, "t1", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    assert_string_equal(job.job.text, id.text);
+    assert_string_equal(job.region, "eu");
+    assert_true(job_becomes(&b, id.text, "running"));
+    bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.attempt"), "1");
+    bench_close(&b);
+}
+
+/* Sent twice, a submission is one job, and both are answered. */
+static void test_scheduler_knows_a_submission_that_comes_again(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "again");
+    b.scheduler = bench_start(&b, "again.log");
+    struct message_submission m = {.id = bench_uuid(), .spec = span_of("{}")};
+    strcpy(m.kind, "noop");
+    strcpy(m.reply, "first");
+    bench_submit(&b, &m);
+    strcpy(m.reply, "second");
+    bench_submit(&b, &m);
+    char job_state[64], reason[512];
+    bench_reply(&b, "first", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    bench_reply(&b, "second", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job"), "1");
+    bench_close(&b);
+}
+
+/* What is wrong is recorded as rejected, with a reason that names the field; it does not stop what
+ * is right. */
+static void test_scheduler_rejects_by_naming_the_field(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "reject");
+    b.scheduler = bench_start(&b, "reject.log");
+    char job_state[64], reason[512];
+    struct message_submission m = {.id = bench_uuid(), .spec = span_of("{\"sleep_ms\":-5}")};
+    strcpy(m.kind, "noop");
+    strcpy(m.reply, "spec");
+    bench_submit(&b, &m);
+    bench_reply(&b, "spec", job_state, reason);
+    assert_string_equal(job_state, "rejected");
+    assert_non_null(strstr(reason, "sleep_ms"));
+
+    m = (struct message_submission){.id = bench_uuid(), .spec = span_of("{}")};
+    strcpy(m.kind, "noop");
+    strcpy(m.market, "xx-XX");
+    strcpy(m.reply, "market");
+    bench_submit(&b, &m);
+    bench_reply(&b, "market", job_state, reason);
+    assert_string_equal(job_state, "rejected");
+    assert_non_null(strstr(reason, "market"));
+
+    m = (struct message_submission){.id = bench_uuid(),
+                                    .spec = span_of("{\"markets\":[\"de-DE\",\"ja-JP\"]}")};
+    strcpy(m.kind, "finetune");
+    strcpy(m.task, "intent");
+    strcpy(m.reply, "pooled");
+    bench_submit(&b, &m);
+    bench_reply(&b, "pooled", job_state, reason);
+    assert_string_equal(job_state, "rejected");
+    assert_non_null(strstr(reason, "spec.markets"));
+
+    bench_add(&b, "intake", span_of("no message at all"));
+    (void)bench_noop(&b, "de-DE", "right");
+    bench_reply(&b, "right", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job WHERE state = 'rejected'"
+                                      " AND error_code IS NOT NULL AND ended_at IS NOT NULL"),
+                        "3");
+    bench_close(&b);
+}
+
+/* A job waits for the one it needs; when that fails for good, it is skipped and says why. */
+static void test_scheduler_skips_what_needs_a_failed_job(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "needs");
+    b.scheduler = bench_start(&b, "needs.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid first = bench_noop(&b, "de-DE", "");
+    struct message_submission m = {
+        .id = bench_uuid(), .spec = span_of("{}"), .after_count = 1, .after = {first}};
+    strcpy(m.kind, "noop");
+    strcpy(m.market, "de-DE");
+    bench_submit(&b, &m);
+    assert_true(job_becomes(&b, m.id.text, "waiting"));
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    bench_result(&w, &job, MESSAGE_FAILED, "DATA");
+    assert_true(job_becomes(&b, first.text, "failed"));
+    assert_true(job_becomes(&b, m.id.text, "skipped"));
+    assert_non_null(
+        strstr(bench_ask_job(&b, "SELECT error_text FROM meridian.job WHERE id = ", m.id.text),
+               first.text));
+    bench_close(&b);
+}
+
+/* A runner that crashes is tried again, at most three times; then the job is a dead letter. */
+static void test_scheduler_gives_up_after_three_crashes(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "crash");
+    b.scheduler = bench_start(&b, "crash.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    struct message_ready job;
+    for (int i = 0; i < 3; i++) {
+        int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+        while (!bench_claim(&w, &job, 500)) {
+            assert_true(clock_mono_ms() < until);
+        }
+        bench_result(&w, &job, MESSAGE_CRASHED, "CRASH");
+    }
+    assert_true(job_becomes(&b, id.text, "failed"));
+    assert_string_equal(bench_ask(&b,
+                                  "SELECT count(*) || ' ' || max(error_class) FROM meridian.attempt"
+                                  " WHERE state = 'crashed' AND charged"),
+                        "3 retry");
+    bench_close(&b);
+}
+
+/* An offer that nobody takes goes back, uncharged, and is made again. */
+static void test_scheduler_takes_back_what_nobody_took(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "untaken");
+    b.scheduler = bench_start(&b, "untaken.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    assert_true(bench_eventually(
+        &b, "SELECT count(*) > 0 FROM meridian.attempt WHERE state = 'undelivered'", "t",
+        BENCH_WAIT_MS));
+    struct message_ready job;
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    while (!bench_claim(&w, &job, 500)) { /* the first offer is still in the stream, and refused */
+        assert_true(clock_mono_ms() < until);
+    }
+    bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_string_equal(bench_ask(&b, "SELECT failures + crashes FROM meridian.job"), "0");
+    bench_close(&b);
+}
+
+/* A region never gets more than it has free slots, and never what belongs to another region. */
+static void test_scheduler_offers_only_free_slots_of_the_region(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "slots");
+    b.scheduler = bench_start(&b, "slots.log");
+    struct bench_worker eu, ap;
+    bench_hello(&eu, &b, "w-eu", "eu", 2);
+    bench_hello(&ap, &b, "w-ap", "ap", 1);
+    for (int i = 0; i < 5; i++) {
+        (void)bench_noop(&b, "de-DE", "");
+    }
+    (void)bench_noop(&b, "ja-JP", "");
+    struct message_ready jobs[3];
+    assert_true(bench_claim(&eu, &jobs[0], 20000));
+    assert_true(bench_claim(&eu, &jobs[1], 20000));
+    assert_true(bench_claim(&ap, &jobs[2], 20000));
+    assert_string_equal(jobs[2].market, "ja-JP");
+    assert_false(bench_claim(&eu, &jobs[2], 500));
+    assert_string_equal(
+        bench_ask(&b, "SELECT string_agg(region || ' ' || n, ',' ORDER BY region) FROM (SELECT"
+                      " region, count(*) AS n FROM meridian.attempt GROUP BY region) a"),
+        "ap 1,eu 2");
+    bench_result(&eu, &jobs[0], MESSAGE_SUCCEEDED, NULL);
+    assert_true(bench_claim(&eu, &jobs[0], 20000));
+    bench_close(&b);
+}
+
+/* What operators write straight into the record reaches the scheduler: pause, resume, cancel. */
+static void test_scheduler_sees_pause_resume_and_cancel(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "people");
+    b.scheduler = bench_start(&b, "people.log");
+    struct bench_worker w;
+    (void)bench_ask(&b, "SELECT meridian.queue_pause('market', 'de-DE', 'test')");
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid paused = bench_noop(&b, "de-DE", "p");
+    char job_state[64], reason[512];
+    bench_reply(&b, "p", job_state, reason);
+    struct uuid other = bench_noop(&b, "fr-FR", "");
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    assert_string_equal(job.job.text, other.text); /* the paused one does not block it */
+    bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+    assert_true(job_becomes(&b, other.text, "succeeded"));
+    assert_string_equal(
+        bench_ask_job(&b, "SELECT state FROM meridian.job WHERE id = ", paused.text), "queued");
+    (void)bench_ask(&b, "SELECT meridian.queue_resume('market', 'de-DE', 'test')");
+    assert_true(bench_claim(&w, &job, 20000));
+    assert_string_equal(job.job.text, paused.text);
+    (void)bench_ask_job(&b,
+                        "SELECT meridian.job_cancel(ARRAY[id], 'test') FROM meridian.job"
+                        " WHERE id = ",
+                        paused.text);
+    bench_result(&w, &job, MESSAGE_CANCELLED, NULL);
+    assert_true(job_becomes(&b, paused.text, "cancelled"));
+    bench_close(&b);
+}
+
+/* A nightly becomes a base, a fine-tune and an evaluation for each market, in that order, and
+ * closes when the last has ended. */
+static void test_scheduler_expands_and_closes_a_nightly(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "nightly");
+    b.scheduler = bench_start(&b, "nightly.log");
+    struct message_submission m = {.id = bench_uuid(), .spec = span_of("{}")};
+    strcpy(m.kind, "nightly");
+    strcpy(m.task, "intent");
+    strcpy(m.reply, "n");
+    bench_submit(&b, &m);
+    char job_state[64], reason[512];
+    bench_reply(&b, "n", job_state, reason);
+    assert_string_equal(job_state, "waiting");
+    assert_true(bench_eventually(
+        &b,
+        "SELECT count(*) || ' ' || count(*) FILTER (WHERE kind = 'evaluate') || ' ' ||"
+        " count(*) FILTER (WHERE market IS NULL) FROM meridian.job WHERE parent IS NOT NULL",
+        "7 3 1", BENCH_WAIT_MS));
+    assert_true(
+        bench_eventually(&b,
+                         "SELECT string_agg(state, ',') FROM meridian.job WHERE parent IS NOT NULL"
+                         " AND state <> 'waiting'",
+                         "queued", BENCH_WAIT_MS));
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    assert_string_equal(job.kind, "finetune");
+    assert_string_equal(job.market, "");
+    bench_result(&w, &job, MESSAGE_FAILED, "DATA");
+    assert_true(job_becomes(&b, m.id.text, "failed"));
+    assert_string_equal(
+        bench_ask(&b, "SELECT result ->> 'skipped' FROM meridian.job WHERE kind = 'nightly'"), "6");
+    bench_close(&b);
+}
+
+/* Killed in the middle, the scheduler goes on where the record says: nothing is lost, nothing runs
+ * twice for effect. */
+static void test_scheduler_survives_kill_9(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "killed");
+    b.scheduler = bench_start(&b, "killed.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 2);
+    for (int i = 0; i < 20; i++) {
+        (void)bench_noop(&b, "de-DE", "");
+    }
+    work(&w, 5);
+    servers_wait(b.servers, b.scheduler, SIGKILL, 5000);
+    for (int i = 0; i < 5; i++) {
+        (void)bench_noop(&b, "de-DE", ""); /* waits in redis */
+    }
+    b.scheduler = bench_start(&b, "killed.log");
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    struct message_ready job;
+    while (strcmp(bench_ask(&b, "SELECT count(*) FROM meridian.job WHERE state = 'succeeded'"),
+                  "25") != 0) {
+        assert_true(clock_mono_ms() < until);
+        if (bench_claim(&w, &job, 200)) {
+            bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+        } else {
+            /* The supervisor would send again what was not yet recorded. */
+            struct pg_result *r = NULL;
+            struct err_buf e = {{0}};
+            assert_int_equal(pg_sync_exec(b.pg,
+                                          "SELECT job, number FROM meridian.attempt"
+                                          " WHERE state = 'running'",
+                                          NULL, 0, &r, &e),
+                             0);
+            for (size_t i = 0; i < pg_rows(r); i++) {
+                (void)snprintf(job.job.text, sizeof job.job.text, "%s", pg_text(r, i, 0));
+                job.attempt = (int32_t)pg_integer(r, i, 1, 0);
+                bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+            }
+            pg_result_free(r);
+        }
+    }
+    assert_string_equal(
+        bench_ask(&b, "SELECT count(*) FROM meridian.attempt WHERE state = 'succeeded'"), "25");
+    bench_close(&b);
+}
+
+/* Of two schedulers one leads; when it is killed the other takes over within seconds. */
+static void test_scheduler_standby_takes_over(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "standby");
+    pid_t first = bench_start(&b, "standby-1.log");
+    assert_true(bench_eventually(&b, "SELECT count(*) FROM meridian.leader", "1", BENCH_WAIT_MS));
+    b.scheduler = bench_start(&b, "standby-2.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    (void)bench_noop(&b, "de-DE", "");
+    work(&w, 1);
+    assert_string_equal(bench_ask(&b, "SELECT term FROM meridian.leader"), "1");
+    servers_wait(b.servers, first, SIGKILL, 5000);
+    int64_t start = clock_mono_ms();
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    work(&w, 1);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(clock_mono_ms() - start < 10000);
+    assert_string_equal(bench_ask(&b, "SELECT term FROM meridian.leader"), "2");
+    bench_close(&b);
+}
+
+/* FLUSHALL loses nothing: what was offered is offered again, and new work flows. */
+static void test_scheduler_survives_a_redis_that_forgets(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "forget");
+    b.scheduler = bench_start(&b, "forget.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "f");
+    char job_state[64], reason[512];
+    bench_reply(&b, "f", job_state, reason);
+    assert_true(job_becomes(&b, id.text, "dispatched"));
+    const struct redis_reply *reply = NULL;
+    struct err_buf e = {{0}};
+    assert_int_equal(REDIS_SYNC_CALL(b.redis, &reply, &e, "FLUSHALL"), 0);
+    work(&w, 1);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    id = bench_noop(&b, "de-DE", "g");
+    bench_reply(&b, "g", job_state, reason);
+    work(&w, 1);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    bench_close(&b);
+}
+
+/* Redis restarted without its data: the same. */
+static void test_scheduler_survives_a_restart_of_redis(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "redis");
+    b.scheduler = bench_start(&b, "redis.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    assert_true(job_becomes(&b, id.text, "dispatched"));
+    servers_redis_kill(servers);
+    servers_redis_start(servers);
+    bench_connect_redis(&b);
+    work(&w, 1);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    bench_close(&b);
+}
+
+/* PostgreSQL killed and restarted: submissions wait in Redis, then all goes on. */
+static void test_scheduler_survives_a_restart_of_postgresql(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "pg_restart");
+    b.scheduler = bench_start(&b, "pg-restart.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid first = bench_noop(&b, "de-DE", "");
+    assert_true(job_becomes(&b, first.text, "dispatched"));
+    servers_pg_kill(servers);
+    struct uuid second = bench_noop(&b, "de-DE", "late");
+    servers_pg_start(servers);
+    bench_connect(&b);
+    char job_state[64], reason[512];
+    bench_reply(&b, "late", job_state, reason);
+    assert_true(strcmp(job_state, "queued") == 0 || strcmp(job_state, "dispatched") == 0);
+    work(&w, 2);
+    assert_true(job_becomes(&b, first.text, "succeeded"));
+    assert_true(job_becomes(&b, second.text, "succeeded"));
+    bench_close(&b);
+}
+
+/* An argument is a pattern of the cases to run. */
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scheduler_runs_a_job_from_submission_to_result),
+        cmocka_unit_test(test_scheduler_knows_a_submission_that_comes_again),
+        cmocka_unit_test(test_scheduler_rejects_by_naming_the_field),
+        cmocka_unit_test(test_scheduler_skips_what_needs_a_failed_job),
+        cmocka_unit_test(test_scheduler_gives_up_after_three_crashes),
+        cmocka_unit_test(test_scheduler_takes_back_what_nobody_took),
+        cmocka_unit_test(test_scheduler_offers_only_free_slots_of_the_region),
+        cmocka_unit_test(test_scheduler_sees_pause_resume_and_cancel),
+        cmocka_unit_test(test_scheduler_expands_and_closes_a_nightly),
+        cmocka_unit_test(test_scheduler_survives_kill_9),
+        cmocka_unit_test(test_scheduler_standby_takes_over),
+        cmocka_unit_test(test_scheduler_survives_a_redis_that_forgets),
+        cmocka_unit_test(test_scheduler_survives_a_restart_of_redis),
+        cmocka_unit_test(test_scheduler_survives_a_restart_of_postgresql),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

@@ -1,0 +1,1544 @@
+/*
+ * Whole nights on virtual time: two schedulers, workers in three regions, a transport that loses
+ * and repeats, a record that goes away, and people who cancel and pause. One seed is one night.
+ * After every event the record's constraints and the mirror's invariants are checked; at the end
+ * every job must have ended. A violated check aborts and names the seed.
+ *
+ *     sim_night FIRST_SEED COUNT
+ */
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "tests/sim/record.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    SCHEDULERS = 2,
+    SLOTS_MAX = 3,
+    READY_MAX = 4096,
+    EVENTS_MAX = 32768,
+    TTL_MS = 5000,
+    TRUST_MS = 4500,
+    FAULTS_END_MS = 90000,
+    NIGHT_END_MS = 4 * 3600 * 1000,
+    RESEND_MS = 3000,
+    GIVE_UP_MS = 10000 /* a supervisor that could not renew for so long kills its runners */
+};
+
+/* --- the world -----------------------------------------------------------------------------------
+ */
+
+enum call_kind {
+    CALL_LOAD,
+    CALL_WORLD,
+    CALL_CHANGES,
+    CALL_SWEEP,
+    CALL_FIRE,
+    CALL_ADMIT,
+    CALL_RELEASE,
+    CALL_DISPATCH,
+    CALL_FINISH,
+    CALL_END,
+    CALL_SKIP,
+    CALL_PLAN,
+    CALL_FAN_OUT,
+    CALL_CLOSE,
+    CALL_CANCEL_CHILDREN,
+    CALL_OFFERS
+};
+
+struct sub {
+    struct core_id id, parent;
+    const char *kind;
+    int market, priority, need_count;
+    struct core_id needs[REC_NEEDS_MAX];
+};
+
+/* A store call on its way; owns what it carries. */
+struct call {
+    enum call_kind kind;
+    uint64_t token;
+    int64_t term;
+    size_t count;
+    struct core_id after; /* also the parent */
+    struct core_id *ids;
+    struct core_dispatch *dispatches;
+    int *regions;
+    struct core_end end;
+    int worker;
+    struct sub *subs;
+    enum core_state state;
+};
+
+/* An answer on its way back. */
+struct answer {
+    struct core_answer given;
+    struct core_record *records;
+    struct core_need *needs;
+    struct core_expired *expired;
+    bool is_fenced;
+    bool has_world, has_plan;
+    struct core_admitted *admitted;
+    struct rec_worker workers[REC_WORKERS_MAX];
+    struct rec_market markets[REC_MARKETS];
+    bool is_paused;
+};
+
+enum event_kind {
+    EVENT_EXECUTE,
+    EVENT_ANSWER,
+    EVENT_TICK,
+    EVENT_RENEW,
+    EVENT_WORKER,
+    EVENT_REPORT,
+    EVENT_READY,
+    EVENT_CLIENT,
+    EVENT_FAULT
+};
+
+struct event {
+    int64_t at;
+    uint64_t order;
+    enum event_kind kind;
+    int who;
+    uint64_t generation;
+    union {
+        struct call *call;
+        struct answer *answer;
+        struct {
+            struct core_id job;
+            int attempt, worker, region;
+            enum core_outcome outcome;
+        } report;
+    } u;
+};
+
+enum held_state { HELD_NONE, HELD_RUNNING, HELD_RESULT };
+
+struct held {
+    enum held_state state;
+    struct core_id job;
+    int attempt;
+    int64_t ends_ms, send_ms;
+    enum core_outcome outcome;
+};
+
+struct worker {
+    bool is_alive, is_draining;
+    int region, slots, incarnation;
+    int64_t paused_until, renewed_ms, back_ms;
+    struct held held[SLOTS_MAX];
+};
+
+struct scheduler {
+    struct core *core;
+    bool is_alive, is_leading, is_started, must_restart, has_ticker;
+    int64_t term, trusted_until, paused_until, back_ms, restart_ms, line_ms;
+    uint64_t generation;
+    int cursor;
+};
+
+struct offer {
+    struct core_id job;
+    int attempt;
+};
+
+struct client {
+    struct sub sub;
+    bool is_done;
+};
+
+static struct world {
+    uint64_t seed;
+    struct rng rng;
+    int64_t now;
+    uint64_t order;
+    struct event heap[EVENTS_MAX];
+    int event_count;
+    struct record record;
+    struct scheduler schedulers[SCHEDULERS];
+    struct worker workers[REC_WORKERS_MAX];
+    int worker_count;
+    struct offer ready[REC_REGIONS][READY_MAX];
+    int ready_count[REC_REGIONS];
+    struct client clients[64];
+    int client_count;
+    bool is_redis_down, is_record_down;
+    int64_t redis_back, record_back;
+    double loss, copies;
+    int slots_recent[REC_REGIONS]; /* most slots since slots_since */
+    int64_t slots_since[REC_REGIONS];
+    uint64_t events_total;
+} w;
+
+static int chance(double p)
+{
+    return rng_unit(&w.rng) < p;
+}
+
+static int64_t between(int64_t low, int64_t high)
+{
+    return low + (int64_t)(rng_unit(&w.rng) * (double)(high - low + 1));
+}
+
+/* --- events: a heap by time, then by order -------------------------------------------------------
+ */
+
+static bool before(const struct event *a, const struct event *b)
+{
+    return a->at != b->at ? a->at < b->at : a->order < b->order;
+}
+
+static void push(struct event e)
+{
+    CHECK(w.event_count < EVENTS_MAX);
+    e.order = ++w.order;
+    int at = w.event_count++;
+    while (at > 0 && before(&e, &w.heap[(at - 1) / 2])) {
+        w.heap[at] = w.heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    w.heap[at] = e;
+}
+
+static struct event pop(void)
+{
+    struct event first = w.heap[0];
+    struct event last = w.heap[--w.event_count];
+    int at = 0;
+    for (;;) {
+        int below = 2 * at + 1;
+        if (below >= w.event_count) {
+            break;
+        }
+        below += below + 1 < w.event_count && before(&w.heap[below + 1], &w.heap[below]);
+        if (!before(&w.heap[below], &last)) {
+            break;
+        }
+        w.heap[at] = w.heap[below];
+        at = below;
+    }
+    if (w.event_count > 0) {
+        w.heap[at] = last;
+    }
+    return first;
+}
+
+/* --- the store port: calls travel, in order ----------------------------------------------------
+ */
+
+static struct call *call_new(struct scheduler *s, enum call_kind kind, uint64_t token, size_t count)
+{
+    struct call *c = mem_new(sizeof *c);
+    CHECK(c);
+    c->kind = kind;
+    c->token = token;
+    c->count = count;
+    c->term = s->term;
+    return c;
+}
+
+static void call_free(struct call *c)
+{
+    mem_free(c->ids);
+    mem_free(c->dispatches);
+    mem_free(c->regions);
+    mem_free(c->subs);
+    mem_free(c);
+}
+
+static void call_send(struct scheduler *s, struct call *c)
+{
+    int64_t at = w.now + between(1, 4);
+    s->line_ms = at > s->line_ms ? at : s->line_ms; /* one connection: in order */
+    push((struct event){.at = s->line_ms,
+                        .kind = EVENT_EXECUTE,
+                        .who = (int)(s - w.schedulers),
+                        .generation = s->generation,
+                        .u.call = c});
+}
+
+static struct core_id *copy_ids(const struct core_id *ids, size_t count)
+{
+    struct core_id *copy = mem_new_array(count, sizeof *copy);
+    CHECK(copy);
+    memcpy(copy, ids, count * sizeof *copy);
+    return copy;
+}
+
+static void simple(void *self, enum call_kind kind, uint64_t token)
+{
+    call_send(self, call_new(self, kind, token, 0));
+}
+
+static void port_load(void *self, uint64_t token, struct core_id after, size_t limit)
+{
+    struct call *c = call_new(self, CALL_LOAD, token, limit);
+    c->after = after;
+    call_send(self, c);
+}
+static void port_world(void *self, uint64_t token)
+{
+    simple(self, CALL_WORLD, token);
+}
+static void port_changes(void *self, uint64_t token)
+{
+    simple(self, CALL_CHANGES, token);
+}
+static void port_sweep(void *self, uint64_t token)
+{
+    simple(self, CALL_SWEEP, token);
+}
+static void port_fire(void *self, uint64_t token)
+{
+    simple(self, CALL_FIRE, token);
+}
+static void port_offers(void *self, uint64_t token)
+{
+    simple(self, CALL_OFFERS, token);
+}
+
+static int market_of(struct span code)
+{
+    for (int i = 0; i < REC_MARKETS; i++) {
+        if (span_is(code, rec_markets[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int region_of(struct span name)
+{
+    for (int i = 0; i < REC_REGIONS; i++) {
+        if (span_is(name, rec_regions[i])) {
+            return i;
+        }
+    }
+    CHECK(!"a region that exists");
+    return -1;
+}
+
+static const char *kind_of(struct span kind)
+{
+    static const char *const kinds[] = {"noop", "finetune", "evaluate", "nightly"};
+    for (size_t i = 0; i < 4; i++) {
+        if (span_is(kind, kinds[i])) {
+            return kinds[i];
+        }
+    }
+    CHECK(!"a kind that exists");
+    return NULL;
+}
+
+static struct sub *copy_subs(const struct core_submission *jobs, size_t count)
+{
+    struct sub *subs = mem_new_array(count, sizeof *subs);
+    CHECK(subs);
+    for (size_t i = 0; i < count; i++) {
+        subs[i] = (struct sub){.id = jobs[i].id,
+                               .parent = jobs[i].parent,
+                               .kind = kind_of(jobs[i].kind),
+                               .market = market_of(jobs[i].market),
+                               .priority = jobs[i].priority,
+                               .need_count = (int)jobs[i].after_count};
+        CHECK(jobs[i].after_count <= REC_NEEDS_MAX && !jobs[i].error_code);
+        for (size_t k = 0; k < jobs[i].after_count; k++) {
+            subs[i].needs[k] = jobs[i].after[k];
+        }
+    }
+    return subs;
+}
+
+static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
+{
+    struct call *c = call_new(self, CALL_ADMIT, token, count);
+    c->subs = copy_subs(jobs, count);
+    call_send(self, c);
+}
+static void port_fan_out(void *self, uint64_t token, struct core_id parent,
+                         const struct core_submission *children, size_t count)
+{
+    struct call *c = call_new(self, CALL_FAN_OUT, token, count);
+    c->after = parent;
+    c->subs = copy_subs(children, count);
+    call_send(self, c);
+}
+static void port_release(void *self, uint64_t token, const struct core_id *jobs, size_t count)
+{
+    struct call *c = call_new(self, CALL_RELEASE, token, count);
+    c->ids = copy_ids(jobs, count);
+    call_send(self, c);
+}
+static void port_close(void *self, uint64_t token, const struct core_id *parents, size_t count)
+{
+    struct call *c = call_new(self, CALL_CLOSE, token, count);
+    c->ids = copy_ids(parents, count);
+    call_send(self, c);
+}
+static void port_dispatch(void *self, uint64_t token, const struct core_dispatch *jobs,
+                          size_t count)
+{
+    struct call *c = call_new(self, CALL_DISPATCH, token, count);
+    c->dispatches = mem_new_array(count, sizeof *c->dispatches);
+    c->regions = mem_new_array(count, sizeof *c->regions);
+    CHECK(c->dispatches && c->regions);
+    for (size_t i = 0; i < count; i++) {
+        c->dispatches[i] = jobs[i];
+        c->regions[i] = region_of(jobs[i].region);
+    }
+    call_send(self, c);
+}
+static void port_finish(void *self, uint64_t token, const struct core_result *result)
+{
+    struct call *c = call_new(self, CALL_FINISH, token, 1);
+    c->end = (struct core_end){.job = result->job, .attempt = result->attempt};
+    c->worker = atoi(result->worker.data);
+    call_send(self, c);
+}
+static void port_end(void *self, uint64_t token, const struct core_end *ends, size_t count)
+{
+    CHECK(count == 1);
+    struct call *c = call_new(self, CALL_END, token, 1);
+    c->end = ends[0];
+    c->worker = ends[0].report ? atoi(ends[0].report->worker.data) : -1;
+    c->end.report = NULL;
+    call_send(self, c);
+}
+static void port_skip(void *self, uint64_t token, const struct core_skip *skips, size_t count)
+{
+    struct call *c = call_new(self, CALL_SKIP, token, count);
+    c->ids = mem_new_array(count, sizeof *c->ids);
+    CHECK(c->ids);
+    c->state = skips[0].state;
+    for (size_t i = 0; i < count; i++) {
+        c->ids[i] = skips[i].job;
+    }
+    call_send(self, c);
+}
+static void port_plan(void *self, uint64_t token, struct core_id parent)
+{
+    struct call *c = call_new(self, CALL_PLAN, token, 0);
+    c->after = parent;
+    call_send(self, c);
+}
+static void port_cancel_children(void *self, uint64_t token, struct core_id parent)
+{
+    struct call *c = call_new(self, CALL_CANCEL_CHILDREN, token, 0);
+    c->after = parent;
+    call_send(self, c);
+}
+
+/* --- the transport port
+ * ---------------------------------------------------------------------------- */
+
+static void port_ready(void *self, const struct core_record *job)
+{
+    (void)self;
+    int copies = w.is_redis_down || chance(w.loss) ? 0 : chance(w.copies) ? 2 : 1;
+    for (int i = 0; i < copies; i++) {
+        push((struct event){.at = w.now + between(0, 3),
+                            .kind = EVENT_READY,
+                            .u.report = {.job = job->id,
+                                         .attempt = job->attempt,
+                                         .region = region_of(job->region)}});
+    }
+}
+
+static void port_clear(void *self, const struct span *regions, size_t count)
+{
+    (void)self;
+    for (size_t i = 0; i < count && !w.is_redis_down; i++) {
+        w.ready_count[region_of(regions[i])] = 0;
+    }
+}
+
+static void port_admitted(void *self, void *cookie, int status, const struct core_admitted *rows,
+                          size_t count)
+{
+    (void)self;
+    struct client *client = cookie;
+    CHECK(status == 0 && count == 1 && core_id_equals(rows[0].id, client->sub.id));
+    CHECK(rec_find(&w.record, client->sub.id) >= 0); /* acknowledged is recorded */
+    client->is_done = true;
+}
+
+static int64_t port_now(void *self)
+{
+    (void)self;
+    return w.now;
+}
+
+static uint64_t port_random(void *self)
+{
+    (void)self;
+    return rng_next(&w.rng);
+}
+
+static void port_fault(void *self, const char *reason)
+{
+    (void)self;
+    fprintf(stderr, "the core gave up: %s\n", reason);
+    CHECK(!"the core never needs to give up here");
+}
+
+/* --- what the record answers
+ * ------------------------------------------------------------------------ */
+
+static struct answer *answer_new(size_t rows)
+{
+    struct answer *a = mem_new(sizeof *a);
+    CHECK(a);
+    a->records = mem_new_array(rows, sizeof *a->records);
+    a->needs = mem_new_array(rows * REC_NEEDS_MAX, sizeof *a->needs);
+    CHECK(a->records && a->needs);
+    a->given.records = a->records;
+    return a;
+}
+
+static void answer_free(struct answer *a)
+{
+    mem_free(a->records);
+    mem_free(a->needs);
+    mem_free(a->expired);
+    mem_free(a->admitted);
+    mem_free(a);
+}
+
+static void add_row(struct answer *a, int job)
+{
+    size_t n = a->given.record_count++;
+    a->records[n] = rec_row(&w.record, job, &a->needs[n * REC_NEEDS_MAX]);
+}
+
+static void add_id(struct answer *a, struct core_id id)
+{
+    int at = rec_find(&w.record, id);
+    CHECK(at >= 0);
+    add_row(a, at);
+}
+
+static void answer_load(struct scheduler *s, const struct call *c, struct answer *a)
+{
+    if (core_id_is_none(c->after)) {
+        s->cursor = w.record.change_count;
+    }
+    struct core_id last = c->after;
+    while (a->given.record_count < c->count) {
+        int next = -1;
+        for (int i = 0; i < w.record.job_count; i++) {
+            const struct rec_job *j = &w.record.jobs[i];
+            if (!core_state_is_ended(j->state) && core_id_compare(j->id, last) > 0 &&
+                (next < 0 || core_id_compare(j->id, w.record.jobs[next].id) < 0)) {
+                next = i;
+            }
+        }
+        if (next < 0) {
+            break;
+        }
+        last = w.record.jobs[next].id;
+        add_row(a, next);
+    }
+}
+
+static void answer_sweep(struct answer *a)
+{
+    a->expired = mem_new_array((size_t)w.record.job_count, sizeof *a->expired);
+    CHECK(a->expired);
+    for (int i = 0; i < w.record.job_count; i++) {
+        const struct rec_job *j = &w.record.jobs[i];
+        const struct rec_attempt *t = &j->attempts[j->attempt];
+        if (!core_state_is_open_attempt(j->state)) {
+            continue;
+        }
+        bool is_lost = t->state == REC_RUNNING && t->lease_until_ms <= w.now;
+        bool is_undelivered =
+            t->state == REC_DISPATCHED && t->dispatched_ms < w.now - REC_UNDELIVERED_MS;
+        if (is_lost || is_undelivered) {
+            a->expired[a->given.expired_count++] = (struct core_expired){
+                .job = j->id,
+                .attempt = j->attempt,
+                .expiry = is_lost ? CORE_EXPIRY_LOST : CORE_EXPIRY_UNDELIVERED,
+                .was_draining = is_lost && w.record.workers[t->worker].is_draining};
+        }
+    }
+    a->given.expired = a->expired;
+}
+
+/* The most slots that a scheduler may honestly believe a region to have. */
+static int slots_believed(int region)
+{
+    return w.slots_recent[region];
+}
+
+static void check_capacity(int region)
+{
+    int open = 0;
+    for (int i = 0; i < w.record.job_count; i++) {
+        const struct rec_job *j = &w.record.jobs[i];
+        open += j->state == CORE_STATE_DISPATCHED && j->region == region;
+        if (j->state == CORE_STATE_RUNNING && j->region == region) {
+            const struct rec_attempt *t = &j->attempts[j->attempt];
+            const struct rec_worker *on = &w.record.workers[t->worker];
+            /* What ran in an older incarnation of the supervisor died with it. */
+            open += t->incarnation == on->incarnation && !on->is_gone && !on->is_draining &&
+                    w.now - on->seen_ms < REC_LIVE_MS - 2000;
+        }
+    }
+    CHECK(open <= slots_believed(region));
+}
+
+static void check_limit(int market)
+{
+    const struct rec_market *m = &w.record.markets[market];
+    int open = 0;
+    for (int i = 0; i < w.record.job_count; i++) {
+        const struct rec_job *j = &w.record.jobs[i];
+        open += j->market == market && core_state_is_open_attempt(j->state);
+    }
+    bool is_settled = w.now - m->changed_ms > 10000;
+    CHECK(!is_settled || m->max_running == 0 || open <= m->max_running);
+}
+
+static void do_dispatch(const struct call *c, struct answer *a)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        rec_dispatch(&w.record, c->dispatches[i].job, c->dispatches[i].attempt, c->regions[i]);
+        add_id(a, c->dispatches[i].job);
+        check_capacity(c->regions[i]);
+        int market = w.record.jobs[rec_find(&w.record, c->dispatches[i].job)].market;
+        if (market >= 0) {
+            check_limit(market);
+        }
+    }
+}
+
+static void do_admit(const struct call *c, struct answer *a)
+{
+    if (c->kind == CALL_FAN_OUT) {
+        const struct rec_job *p = &w.record.jobs[rec_find(&w.record, c->after)];
+        bool may = !core_state_is_ended(p->state) && !p->is_cancel_requested;
+        if (!may) {
+            add_id(a, c->after);
+            return;
+        }
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        const struct sub *s = &c->subs[i];
+        rec_admit(&w.record, s->id, s->kind, s->market, s->priority, s->needs, s->need_count,
+                  s->parent, 3);
+        if (s->market < 0 && strcmp(s->kind, "finetune") == 0) { /* pooled sources are of "eu" */
+            w.record.jobs[rec_find(&w.record, s->id)].region = 1;
+        }
+    }
+    if (c->kind == CALL_FAN_OUT) {
+        add_id(a, c->after);
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        add_id(a, c->subs[i].id);
+    }
+    if (c->kind == CALL_ADMIT) {
+        a->admitted = mem_new_array(c->count, sizeof *a->admitted);
+        CHECK(a->admitted);
+        for (size_t i = 0; i < c->count; i++) {
+            a->admitted[i] =
+                (struct core_admitted){.id = c->subs[i].id, .state = a->records[i].state};
+        }
+        a->given.admitted = a->admitted;
+        a->given.admitted_count = c->count;
+    }
+}
+
+static void do_fire(struct answer *a)
+{
+    if (w.record.fire_ms > 0 && w.now >= w.record.fire_ms) {
+        w.record.fire_ms = 0;
+        struct core_id id = {.high = 0xffff, .low = w.seed};
+        rec_admit(&w.record, id, "nightly", -1, 0, NULL, 0, (struct core_id){0, 0}, 1);
+        add_id(a, id);
+    }
+}
+
+static void do_children(const struct call *c, struct answer *a)
+{
+    int parent = rec_find(&w.record, c->after);
+    for (int i = 0; i < w.record.job_count; i++) {
+        if (w.record.jobs[i].parent == parent && !core_state_is_ended(w.record.jobs[i].state)) {
+            rec_cancel(&w.record, i);
+            add_row(a, i);
+        }
+    }
+}
+
+static void answer_changes(struct scheduler *s, struct answer *a)
+{
+    /* A job that changed often comes once: rows are fresh anyway. */
+    bool seen[REC_JOBS_MAX] = {false};
+    while (s->cursor < w.record.change_count) {
+        int job = w.record.changes[s->cursor++];
+        if (!seen[job]) {
+            seen[job] = true;
+            add_row(a, job);
+        }
+    }
+}
+
+static struct answer *execute(struct scheduler *s, const struct call *c)
+{
+    struct answer *a = answer_new((size_t)w.record.job_count + c->count + 2);
+    a->given.token = c->token;
+    if (c->term != w.record.term || w.record.expires_ms <= w.now) {
+        a->is_fenced = true;
+        w.record.fenced_calls++;
+        return a;
+    }
+    switch (c->kind) {
+    case CALL_LOAD:
+        answer_load(s, c, a);
+        break;
+    case CALL_WORLD:
+        a->has_world = true;
+        memcpy(a->workers, w.record.workers, sizeof a->workers);
+        memcpy(a->markets, w.record.markets, sizeof a->markets);
+        a->is_paused = w.record.is_paused;
+        break;
+    case CALL_CHANGES:
+        answer_changes(s, a);
+        break;
+    case CALL_SWEEP:
+        answer_sweep(a);
+        break;
+    case CALL_FIRE:
+        do_fire(a);
+        break;
+    case CALL_ADMIT:
+    case CALL_FAN_OUT:
+        do_admit(c, a);
+        break;
+    case CALL_DISPATCH:
+        do_dispatch(c, a);
+        break;
+    case CALL_FINISH:
+        rec_finish(&w.record, c->end.job, c->end.attempt, c->worker);
+        add_id(a, c->end.job);
+        break;
+    case CALL_END:
+        rec_end(&w.record, &c->end, c->worker);
+        add_id(a, c->end.job);
+        break;
+    case CALL_PLAN:
+        a->has_plan = true;
+        break;
+    case CALL_CANCEL_CHILDREN:
+        do_children(c, a);
+        break;
+    case CALL_OFFERS:
+        for (int i = 0; i < w.record.job_count; i++) {
+            if (w.record.jobs[i].state == CORE_STATE_DISPATCHED) {
+                add_row(a, i);
+            }
+        }
+        break;
+    case CALL_RELEASE:
+    case CALL_SKIP:
+    case CALL_CLOSE:
+        for (size_t i = 0; i < c->count; i++) {
+            if (c->kind == CALL_RELEASE) {
+                rec_release(&w.record, c->ids[i]);
+            } else if (c->kind == CALL_SKIP) {
+                rec_skip(&w.record, c->ids[i], c->state);
+            } else {
+                rec_close(&w.record, c->ids[i]);
+            }
+            add_id(a, c->ids[i]);
+        }
+        break;
+    }
+    return a;
+}
+
+/* --- schedulers
+ * -------------------------------------------------------------------------------------- */
+
+static struct core *core_make(struct scheduler *s)
+{
+    struct core_ports ports = {
+        .self = s,
+        .now_ms = port_now,
+        .random = port_random,
+        .fault = port_fault,
+        .store = {.self = s,
+                  .load = port_load,
+                  .world = port_world,
+                  .changes = port_changes,
+                  .sweep = port_sweep,
+                  .fire = port_fire,
+                  .admit = port_admit,
+                  .release = port_release,
+                  .dispatch = port_dispatch,
+                  .finish = port_finish,
+                  .end = port_end,
+                  .skip = port_skip,
+                  .plan = port_plan,
+                  .fan_out = port_fan_out,
+                  .close = port_close,
+                  .cancel_children = port_cancel_children,
+                  .undelivered = port_offers},
+        .transport = {
+            .self = s, .ready = port_ready, .clear = port_clear, .admitted = port_admitted}};
+    struct core_settings settings = core_settings_default;
+    settings.changes_every_ms = 1000;
+    settings.world_every_ms = 2000;
+    settings.sweep_every_ms = 2000;
+    settings.fire_every_ms = 10000;
+    settings.load_page = 7; /* small, so that pages are turned */
+    settings.batch_max = 5;
+    struct core *c = core_new(&ports, &settings);
+    CHECK(c);
+    return c;
+}
+
+static void scheduler_halt(struct scheduler *s)
+{
+    if (s->is_started) {
+        s->is_started = false;
+        s->generation++;
+        core_stop(s->core);
+    }
+}
+
+static void scheduler_lose(struct scheduler *s)
+{
+    s->is_leading = false;
+    scheduler_halt(s);
+}
+
+static void tick_at(struct scheduler *s, int64_t at)
+{
+    if (!s->has_ticker) {
+        s->has_ticker = true;
+        push((struct event){.at = at, .kind = EVENT_TICK, .who = (int)(s - w.schedulers)});
+    }
+}
+
+static void scheduler_go(struct scheduler *s)
+{
+    if (s->is_leading && !s->is_started && !w.is_record_down && w.now >= s->restart_ms) {
+        s->is_started = true;
+        if (!w.is_redis_down) {
+            core_transport_up(s->core);
+        }
+        core_start(s->core);
+        tick_at(s, w.now + 1);
+    }
+}
+
+/* What every part of the program checks before it acts. */
+static bool scheduler_may_act(struct scheduler *s)
+{
+    if (s->is_leading && w.now >= s->trusted_until) {
+        scheduler_lose(s);
+    }
+    return s->is_alive && s->is_leading && s->is_started;
+}
+
+static void on_renew(struct scheduler *s)
+{
+    push((struct event){
+        .at = w.now + between(1400, 1600), .kind = EVENT_RENEW, .who = (int)(s - w.schedulers)});
+    if (!s->is_alive || w.is_record_down) {
+        return;
+    }
+    int64_t asked = w.now - between(0, 100);
+    int64_t term = rec_lead(&w.record, (int)(s - w.schedulers) + 1, TTL_MS);
+    if (term == 0) {
+        scheduler_lose(s);
+        return;
+    }
+    if (s->is_leading && term != s->term) {
+        scheduler_lose(s);
+    }
+    s->trusted_until = asked + TRUST_MS;
+    s->term = term;
+    s->is_leading = true;
+    scheduler_go(s);
+}
+
+static void on_tick(struct scheduler *s)
+{
+    s->has_ticker = false;
+    if (!s->is_alive) {
+        return;
+    }
+    if (s->is_leading && !s->is_started) {
+        scheduler_go(s);
+    }
+    if (!scheduler_may_act(s)) {
+        return;
+    }
+    int64_t next = core_tick(s->core);
+    next = next < 1 ? 1 : next > 500 ? 500 : next;
+    tick_at(s, w.now + next);
+}
+
+static void lose_connection(struct scheduler *s)
+{
+    scheduler_halt(s);
+    s->restart_ms = w.now + between(100, 1000);
+    if (s->is_leading) {
+        tick_at(s, s->restart_ms);
+    }
+}
+
+static void on_execute(struct scheduler *s, const struct event *e)
+{
+    struct call *c = e->u.call;
+    bool is_orphan = e->generation != s->generation || !s->is_alive;
+    /* A call of a connection that broke may or may not have arrived. */
+    if (w.is_record_down || (is_orphan && chance(0.5))) {
+        if (!is_orphan) {
+            lose_connection(s);
+        }
+        call_free(c);
+        return;
+    }
+    struct answer *a = execute(s, c);
+    call_free(c);
+    push((struct event){.at = w.now + 1,
+                        .kind = EVENT_ANSWER,
+                        .who = e->who,
+                        .generation = e->generation,
+                        .u.answer = a});
+}
+
+static void give_world(struct scheduler *s, struct answer *a)
+{
+    static const char *const names[REC_WORKERS_MAX] = {"w0", "w1", "w2", "w3", "w4",  "w5",
+                                                       "w6", "w7", "w8", "w9", "w10", "w11"};
+    struct core_market_row markets[REC_MARKETS];
+    struct core_region_row regions[REC_REGIONS];
+    struct core_worker_row workers[REC_WORKERS_MAX];
+    struct core_world world = {.is_paused = a->is_paused,
+                               .markets = markets,
+                               .market_count = REC_MARKETS,
+                               .regions = regions,
+                               .region_count = REC_REGIONS,
+                               .workers = workers};
+    for (int i = 0; i < REC_MARKETS; i++) {
+        markets[i] = (struct core_market_row){.code = span_of(rec_markets[i]),
+                                              .region = span_of(rec_regions[rec_region_of[i]]),
+                                              .weight = 1 + i,
+                                              .max_running = a->markets[i].max_running,
+                                              .is_paused = a->markets[i].is_paused};
+    }
+    for (int i = 0; i < REC_REGIONS; i++) {
+        regions[i] = (struct core_region_row){.name = span_of(rec_regions[i])};
+    }
+    for (int i = 0; i < REC_WORKERS_MAX; i++) {
+        const struct rec_worker *row = &a->workers[i];
+        if (row->is_known && !row->is_gone) {
+            workers[world.worker_count++] =
+                (struct core_worker_row){.name = span_of(names[i]),
+                                         .region = span_of(rec_regions[row->region]),
+                                         .slots = row->slots,
+                                         .is_live = w.now - row->seen_ms < REC_LIVE_MS,
+                                         .is_draining = row->is_draining};
+        }
+    }
+    a->given.world = &world;
+    core_answer(s->core, &a->given);
+}
+
+static void give_plan(struct scheduler *s, struct answer *a)
+{
+    struct core_plan_market markets[REC_MARKETS];
+    for (int i = 0; i < REC_MARKETS; i++) {
+        markets[i] = (struct core_plan_market){.code = span_of(rec_markets[i]),
+                                               .region = span_of(rec_regions[rec_region_of[i]])};
+    }
+    struct span sources[] = {span_of("de-DE"), span_of("fr-FR")};
+    struct core_plan plan = {.task = span_of("intent"),
+                             .spec = span_of("{}"),
+                             .by = span_of("simulation"),
+                             .sources = sources,
+                             .source_count = w.seed % 3 ? 2 : 0,
+                             .markets = markets,
+                             .market_count = REC_MARKETS};
+    a->given.plan = &plan;
+    core_answer(s->core, &a->given);
+}
+
+static void on_answer(struct scheduler *s, const struct event *e)
+{
+    struct answer *a = e->u.answer;
+    if (e->generation == s->generation && scheduler_may_act(s)) {
+        if (a->is_fenced) {
+            scheduler_lose(s);
+        } else if (a->has_world) {
+            give_world(s, a);
+        } else if (a->has_plan) {
+            give_plan(s, a);
+        } else {
+            core_answer(s->core, &a->given);
+        }
+    }
+    answer_free(a);
+}
+
+/* --- workers
+ * ----------------------------------------------------------------------------------------- */
+
+static void report(int worker, const struct held *h)
+{
+    int copies = w.is_redis_down || chance(w.loss) ? 0 : chance(w.copies) ? 2 : 1;
+    for (int i = 0; i < copies; i++) {
+        /* Now and then one arrives when all has long moved on. */
+        int64_t delay = chance(0.03) ? between(5000, 40000) : between(1, 5);
+        push((struct event){
+            .at = w.now + delay,
+            .kind = EVENT_REPORT,
+            .u.report = {
+                .job = h->job, .attempt = h->attempt, .worker = worker, .outcome = h->outcome}});
+    }
+}
+
+static void on_report(const struct event *e)
+{
+    static const char *const codes[CORE_OUTCOME_COUNT] = {
+        [CORE_OUTCOME_FAILED] = "IO", [CORE_OUTCOME_CRASHED] = "CRASH"};
+    char worker[12];
+    (void)snprintf(worker, sizeof worker, "%d", e->u.report.worker);
+    const char *code = codes[e->u.report.outcome];
+    struct core_result result = {.job = e->u.report.job,
+                                 .attempt = e->u.report.attempt,
+                                 .worker = span_of(worker),
+                                 .outcome = e->u.report.outcome,
+                                 .error_code = span_of(code ? code : "")};
+    for (int i = 0; i < SCHEDULERS; i++) {
+        struct scheduler *s = &w.schedulers[i];
+        if (w.now >= s->paused_until && scheduler_may_act(s)) {
+            core_report(s->core, &result);
+        }
+    }
+}
+
+static void worker_start(int at)
+{
+    struct worker *k = &w.workers[at];
+    k->is_alive = true;
+    k->is_draining = false;
+    k->incarnation++;
+    k->renewed_ms = w.now;
+    memset(k->held, 0, sizeof k->held);
+    if (!w.is_record_down) {
+        rec_hello(&w.record, at, k->region, k->slots, k->incarnation);
+    }
+}
+
+static bool worker_renew_one(int at, struct held *h)
+{
+    const struct worker *k = &w.workers[at];
+    switch (rec_renew(&w.record, h->job, h->attempt, at, k->incarnation)) {
+    case REC_OK:
+        return true;
+    case REC_CANCEL:
+        if (h->state == HELD_RUNNING) {
+            h->state = HELD_RESULT;
+            h->outcome = CORE_OUTCOME_CANCELLED;
+            h->send_ms = w.now;
+        }
+        return true;
+    case REC_CLOSED:
+    case REC_FENCED:
+        break;
+    }
+    h->state = HELD_NONE;
+    return false;
+}
+
+static void worker_renew(int at)
+{
+    struct worker *k = &w.workers[at];
+    struct rec_worker *row = &w.record.workers[at];
+    if (w.now - k->renewed_ms > GIVE_UP_MS) {
+        memset(k->held, 0, sizeof k->held); /* the runners are killed */
+    }
+    if (w.is_record_down) {
+        return;
+    }
+    k->renewed_ms = w.now;
+    if (row->incarnation != k->incarnation) {
+        rec_hello(&w.record, at, k->region, k->slots, k->incarnation);
+    }
+    row->seen_ms = w.now;
+    row->is_gone = false;
+    row->is_draining = k->is_draining;
+    for (int i = 0; i < k->slots; i++) {
+        if (k->held[i].state != HELD_NONE) {
+            (void)worker_renew_one(at, &k->held[i]);
+        }
+    }
+}
+
+static enum core_outcome draw_outcome(void)
+{
+    double u = rng_unit(&w.rng);
+    return u < 0.84   ? CORE_OUTCOME_SUCCEEDED
+           : u < 0.92 ? CORE_OUTCOME_FAILED
+                      : CORE_OUTCOME_CRASHED;
+}
+
+static void worker_send(int at)
+{
+    struct worker *k = &w.workers[at];
+    for (int i = 0; i < k->slots; i++) {
+        struct held *h = &k->held[i];
+        if (h->state == HELD_RUNNING && (w.now >= h->ends_ms || k->is_draining)) {
+            h->outcome = w.now >= h->ends_ms ? h->outcome : CORE_OUTCOME_RETURNED;
+            h->state = HELD_RESULT;
+            h->send_ms = w.now;
+        }
+        if (h->state == HELD_RESULT && w.now >= h->send_ms) {
+            report(at, h);
+            h->send_ms = w.now + RESEND_MS;
+        }
+    }
+}
+
+static void worker_take(int at)
+{
+    struct worker *k = &w.workers[at];
+    for (int i = 0; i < k->slots && !w.is_redis_down && !w.is_record_down; i++) {
+        struct held *h = &k->held[i];
+        while (h->state == HELD_NONE && w.ready_count[k->region] > 0) {
+            struct offer o = w.ready[k->region][0];
+            memmove(&w.ready[k->region][0], &w.ready[k->region][1],
+                    (size_t)--w.ready_count[k->region] * sizeof o);
+            if (rec_claim(&w.record, o.job, o.attempt, at, k->incarnation)) {
+                *h = (struct held){.state = HELD_RUNNING,
+                                   .job = o.job,
+                                   .attempt = o.attempt,
+                                   .ends_ms = w.now + between(200, chance(0.05) ? 30000 : 4000),
+                                   .outcome = draw_outcome()};
+            }
+        }
+    }
+}
+
+static void on_worker(int at)
+{
+    struct worker *k = &w.workers[at];
+    push((struct event){.at = w.now + between(250, 450), .kind = EVENT_WORKER, .who = at});
+    if (!k->is_alive) {
+        if (w.now >= k->back_ms) {
+            worker_start(at);
+        }
+        return;
+    }
+    if (w.now < k->paused_until) {
+        return;
+    }
+    if (w.now - k->renewed_ms > 2000) {
+        worker_renew(at);
+    }
+    worker_send(at);
+    if (k->is_draining && !w.is_record_down) {
+        bool is_empty = true;
+        for (int i = 0; i < k->slots; i++) {
+            is_empty = is_empty && k->held[i].state == HELD_NONE;
+        }
+        if (is_empty) {
+            w.record.workers[at].is_gone = true;
+            k->is_alive = false;
+            k->back_ms = w.now + between(1000, 8000);
+        }
+        return;
+    }
+    worker_take(at);
+}
+
+static void note_slots(void)
+{
+    for (int r = 0; r < REC_REGIONS; r++) {
+        int slots = 0;
+        for (int i = 0; i < REC_WORKERS_MAX; i++) {
+            const struct rec_worker *row = &w.record.workers[i];
+            slots += row->is_known && row->region == r ? row->slots : 0;
+        }
+        w.slots_recent[r] = slots > w.slots_recent[r] ? slots : w.slots_recent[r];
+    }
+}
+
+/* --- people and faults
+ * -------------------------------------------------------------------------------- */
+
+static void on_client(int at)
+{
+    struct client *client = &w.clients[at];
+    if (client->is_done) {
+        return;
+    }
+    push((struct event){.at = w.now + 5000, .kind = EVENT_CLIENT, .who = at});
+    struct core_submission job = {
+        .id = client->sub.id,
+        .kind = span_of(client->sub.kind),
+        .market = span_of(client->sub.market >= 0 ? rec_markets[client->sub.market] : ""),
+        .priority = client->sub.priority,
+        .after = client->sub.needs,
+        .after_count = (size_t)client->sub.need_count,
+        .by = span_of("client")};
+    for (int i = 0; i < SCHEDULERS; i++) {
+        struct scheduler *s = &w.schedulers[i];
+        if (!w.is_redis_down && w.now >= s->paused_until && scheduler_may_act(s) &&
+            core_is_ready(s->core)) {
+            core_admit(s->core, &job, 1, client);
+        }
+    }
+}
+
+static void scheduler_kill(struct scheduler *s)
+{
+    s->is_alive = false;
+    s->is_leading = false;
+    s->is_started = false;
+    s->generation++;
+    core_free(s->core);
+    s->core = core_make(s);
+    s->back_ms = w.now + between(500, 8000);
+}
+
+static void redis_toggle(bool is_down)
+{
+    w.is_redis_down = is_down;
+    for (int i = 0; i < SCHEDULERS; i++) {
+        if (is_down) {
+            core_transport_down(w.schedulers[i].core);
+        } else {
+            core_transport_up(w.schedulers[i].core);
+        }
+    }
+}
+
+static void redis_forget(void)
+{
+    memset(w.ready_count, 0, sizeof w.ready_count);
+    for (int i = 0; i < SCHEDULERS; i++) {
+        core_transport_up(w.schedulers[i].core); /* the mark is missing */
+    }
+}
+
+static void disturb_worker(void)
+{
+    struct worker *k = &w.workers[between(0, w.worker_count - 1)];
+    switch (between(0, 2)) {
+    case 0: /* kill -9 */
+        k->is_alive = false;
+        k->back_ms = w.now + between(500, 40000);
+        break;
+    case 1: /* stopped, maybe for longer than its lease */
+        k->paused_until = w.now + between(1000, 40000);
+        break;
+    default:
+        k->is_draining = true;
+        break;
+    }
+}
+
+static void disturb_people(void)
+{
+    int at = (int)between(0, REC_MARKETS - 1);
+    switch (between(0, 3)) {
+    case 0:
+        if (w.record.job_count > 0) {
+            rec_cancel(&w.record, (int)between(0, w.record.job_count - 1));
+        }
+        break;
+    case 1:
+        w.record.markets[at].max_running = (int)between(0, 2);
+        w.record.markets[at].changed_ms = w.now;
+        break;
+    case 2:
+        w.record.markets[at].is_paused = !w.record.markets[at].is_paused;
+        break;
+    default:
+        w.record.is_paused = !w.record.is_paused;
+        break;
+    }
+}
+
+static void disturb(void)
+{
+    struct scheduler *s = &w.schedulers[between(0, SCHEDULERS - 1)];
+    switch (between(0, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        disturb_worker();
+        break;
+    case 3:
+        if (s->is_alive) {
+            scheduler_kill(s);
+        }
+        break;
+    case 4:
+        s->paused_until = w.now + between(500, 12000);
+        break;
+    case 5:
+        redis_toggle(true);
+        w.redis_back = w.now + between(500, 15000);
+        break;
+    case 6:
+        redis_forget();
+        break;
+    case 7:
+        w.is_record_down = true;
+        w.record_back = w.now + between(200, 15000);
+        break;
+    default:
+        disturb_people();
+        break;
+    }
+}
+
+static void heal(void)
+{
+    if (w.is_redis_down && w.now >= w.redis_back) {
+        redis_toggle(false);
+    }
+    if (w.is_record_down && w.now >= w.record_back) {
+        w.is_record_down = false;
+    }
+    for (int i = 0; i < SCHEDULERS; i++) {
+        struct scheduler *s = &w.schedulers[i];
+        if (!s->is_alive && w.now >= s->back_ms) {
+            s->is_alive = true;
+            if (!w.is_redis_down) {
+                core_transport_up(s->core);
+            }
+        }
+        if (s->is_leading && !s->is_started) {
+            tick_at(s, w.now);
+        }
+    }
+}
+
+static void on_fault(void)
+{
+    push((struct event){.at = w.now + between(200, 1500), .kind = EVENT_FAULT});
+    heal();
+    if (w.now < FAULTS_END_MS) {
+        if (chance(0.35)) {
+            disturb();
+        }
+        return;
+    }
+    w.loss = 0;
+    w.record.is_paused = false;
+    for (int i = 0; i < REC_MARKETS; i++) {
+        w.record.markets[i].is_paused = false;
+    }
+}
+
+/* --- one night
+ * ----------------------------------------------------------------------------------------- */
+
+static void make_clients(void)
+{
+    int count = (int)between(5, 30);
+    for (int i = 0; i < count; i++) {
+        struct client *client = &w.clients[w.client_count++];
+        *client = (struct client){.sub = {.id = {.high = 1, .low = (uint64_t)i + 1},
+                                          .kind = "noop",
+                                          .market = (int)between(-1, REC_MARKETS - 1),
+                                          .priority = (int)between(0, 2)}};
+        /* Also of jobs that come later. */
+        if (chance(0.3) && i > 0) {
+            client->sub.needs[client->sub.need_count++] =
+                (struct core_id){.high = 1, .low = (uint64_t)between(1, i)};
+        }
+        push((struct event){
+            .at = between(0, FAULTS_END_MS / 2), .kind = EVENT_CLIENT, .who = w.client_count - 1});
+    }
+}
+
+static void make_workers(void)
+{
+    w.worker_count = (int)between(REC_REGIONS, 8);
+    for (int i = 0; i < w.worker_count; i++) {
+        w.workers[i].region = i % REC_REGIONS;
+        w.workers[i].slots = (int)between(1, SLOTS_MAX);
+        worker_start(i);
+        push((struct event){.at = between(0, 400), .kind = EVENT_WORKER, .who = i});
+    }
+}
+
+static void night_start(uint64_t seed)
+{
+    struct rec_job *jobs = w.record.jobs;
+    memset(&w, 0, sizeof w);
+    w.seed = seed;
+    w.rng = (struct rng){.key = seed};
+    w.record.jobs = jobs;
+    rec_reset(&w.record);
+    w.loss = chance(0.5) ? 0 : 0.1;
+    w.copies = chance(0.5) ? 0 : 0.1;
+    w.record.fire_ms = between(1, 20000);
+    for (int i = 0; i < SCHEDULERS; i++) {
+        struct scheduler *s = &w.schedulers[i];
+        s->core = core_make(s);
+        s->is_alive = true;
+        core_transport_up(s->core);
+        push((struct event){.at = between(0, 1500), .kind = EVENT_RENEW, .who = i});
+    }
+    make_workers();
+    make_clients();
+    push((struct event){.at = 1000, .kind = EVENT_FAULT});
+}
+
+static bool night_is_over(void)
+{
+    if (w.now < FAULTS_END_MS || w.record.fire_ms > 0) {
+        return false;
+    }
+    for (int i = 0; i < w.client_count; i++) {
+        if (!w.clients[i].is_done) {
+            return false;
+        }
+    }
+    for (int i = 0; i < w.record.job_count; i++) {
+        if (!core_state_is_ended(w.record.jobs[i].state)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool event_waits(const struct event *e)
+{
+    bool is_of_scheduler =
+        e->kind == EVENT_ANSWER || e->kind == EVENT_TICK || e->kind == EVENT_RENEW;
+    return is_of_scheduler && w.now < w.schedulers[e->who].paused_until;
+}
+
+static void handle(struct event *e)
+{
+    w.now = e->at;
+    w.record.now_ms = w.now;
+    if (event_waits(e)) { /* the process is stopped: it sees this later, in the same order */
+        e->at = w.schedulers[e->who].paused_until;
+        push(*e);
+        return;
+    }
+    switch (e->kind) {
+    case EVENT_EXECUTE:
+        on_execute(&w.schedulers[e->who], e);
+        break;
+    case EVENT_ANSWER:
+        on_answer(&w.schedulers[e->who], e);
+        break;
+    case EVENT_TICK:
+        on_tick(&w.schedulers[e->who]);
+        break;
+    case EVENT_RENEW:
+        on_renew(&w.schedulers[e->who]);
+        break;
+    case EVENT_WORKER:
+        on_worker(e->who);
+        break;
+    case EVENT_REPORT:
+        on_report(e);
+        break;
+    case EVENT_READY:
+        if (!w.is_redis_down && w.ready_count[e->u.report.region] < READY_MAX) {
+            w.ready[e->u.report.region][w.ready_count[e->u.report.region]++] =
+                (struct offer){.job = e->u.report.job, .attempt = e->u.report.attempt};
+        }
+        break;
+    case EVENT_CLIENT:
+        on_client(e->who);
+        break;
+    case EVENT_FAULT:
+        on_fault();
+        break;
+    }
+}
+
+static void check_all(void)
+{
+    note_slots();
+    rec_check(&w.record);
+    int leaders = 0;
+    for (int i = 0; i < SCHEDULERS; i++) {
+        const struct scheduler *s = &w.schedulers[i];
+        leaders += s->is_leading && w.now < s->trusted_until && w.now >= s->paused_until;
+        if (s->is_started) {
+            core_check(s->core);
+        }
+    }
+    CHECK(leaders <= 1);
+}
+
+static void night_end(void)
+{
+    while (w.event_count > 0) {
+        struct event e = pop();
+        if (e.kind == EVENT_EXECUTE) {
+            call_free(e.u.call);
+        } else if (e.kind == EVENT_ANSWER) {
+            answer_free(e.u.answer);
+        }
+    }
+    for (int i = 0; i < SCHEDULERS; i++) {
+        core_free(w.schedulers[i].core);
+    }
+}
+
+static void night_run(uint64_t seed)
+{
+    night_start(seed);
+    while (!night_is_over()) {
+        struct event e = pop();
+        handle(&e);
+        check_all();
+        w.events_total++;
+        CHECK(w.now < NIGHT_END_MS); /* every job has a live path */
+    }
+    night_end();
+}
+
+static void on_abort(int number)
+{
+    (void)number;
+    char line[96];
+    int length = snprintf(line, sizeof line, "sim_night: seed %llu failed at %lld ms\n",
+                          (unsigned long long)w.seed, (long long)w.now);
+    (void)!write(STDERR_FILENO, line, (size_t)length);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 100;
+    signal(SIGABRT, on_abort);
+    w.record.jobs = mem_new_array(REC_JOBS_MAX, sizeof *w.record.jobs);
+    CHECK(w.record.jobs);
+    uint64_t events = 0, jobs = 0;
+    int64_t fenced = 0, late = 0;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        night_run(seed);
+        events += w.events_total;
+        jobs += (uint64_t)w.record.job_count;
+        fenced += w.record.fenced_calls;
+        late += w.record.late_results;
+    }
+    printf("%llu nights: %llu events, %llu jobs, %lld calls fenced, %lld late results refused; "
+           "nothing lost, nothing counted twice\n",
+           (unsigned long long)count, (unsigned long long)events, (unsigned long long)jobs,
+           (long long)fenced, (long long)late);
+    mem_free(w.record.jobs);
+    return 0;
+}

@@ -1,0 +1,329 @@
+#include "tests/sim/record.h"
+
+#include <string.h>
+
+const char *const rec_markets[REC_MARKETS] = {"de-DE", "fr-FR", "pl-PL", "en-US", "es-MX", "ja-JP"};
+const char *const rec_regions[REC_REGIONS] = {"ap", "eu", "us"};
+const int rec_region_of[REC_MARKETS] = {1, 1, 1, 2, 2, 0};
+
+void rec_reset(struct record *r)
+{
+    struct rec_job *jobs = r->jobs;
+    memset(r, 0, sizeof *r);
+    memset(jobs, 0, REC_JOBS_MAX * sizeof *jobs);
+    r->jobs = jobs;
+}
+
+int rec_find(const struct record *r, struct core_id id)
+{
+    for (int i = 0; i < r->job_count; i++) {
+        if (core_id_equals(r->jobs[i].id, id)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static struct rec_job *get(struct record *r, struct core_id id)
+{
+    int at = rec_find(r, id);
+    CHECK(at >= 0);
+    return &r->jobs[at];
+}
+
+static void changed(struct record *r, const struct rec_job *job)
+{
+    CHECK(r->change_count < (int)(sizeof r->changes / sizeof r->changes[0]));
+    r->changes[r->change_count++] = (int)(job - r->jobs);
+}
+
+static struct rec_attempt *newest(struct rec_job *job)
+{
+    return &job->attempts[job->attempt];
+}
+
+static bool needs_met(const struct record *r, const struct rec_job *job)
+{
+    for (int i = 0; i < job->need_count; i++) {
+        int at = rec_find(r, job->needs[i]);
+        if (at < 0 || r->jobs[at].state != CORE_STATE_SUCCEEDED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs)
+{
+    const struct rec_job *j = &r->jobs[job];
+    static const char *const workers[REC_WORKERS_MAX] = {"w0", "w1", "w2", "w3", "w4",  "w5",
+                                                         "w6", "w7", "w8", "w9", "w10", "w11"};
+    struct core_record row = {
+        .id = j->id,
+        .state = j->state,
+        .kind = span_of(j->kind),
+        .market = span_of(j->market >= 0 ? rec_markets[j->market] : ""),
+        .region = span_of(j->region >= 0 ? rec_regions[j->region] : ""),
+        .parent = j->parent >= 0 ? r->jobs[j->parent].id : (struct core_id){0, 0},
+        .priority = j->priority,
+        .attempt = j->attempt,
+        .failures = j->failures,
+        .crashes = j->crashes,
+        .max_attempts = j->max_attempts,
+        .due_in_ms = j->due_ms > r->now_ms ? j->due_ms - r->now_ms : 0,
+        .queued_ms = j->queued_ms,
+        .is_cancel_requested = j->is_cancel_requested,
+        .children = core_state_is_ended(j->state) ? 0 : j->children,
+        .needs = out_needs,
+        .spec = span_of("{}"),
+    };
+    if (j->state == CORE_STATE_RUNNING) {
+        row.worker = span_of(workers[j->attempts[j->attempt].worker]);
+    }
+    if (j->state == CORE_STATE_WAITING || j->state == CORE_STATE_QUEUED) {
+        for (int i = 0; i < j->need_count; i++) {
+            int at = rec_find(r, j->needs[i]);
+            enum core_state state = at < 0 ? CORE_STATE_UNKNOWN : r->jobs[at].state;
+            if (state != CORE_STATE_SUCCEEDED) {
+                out_needs[row.need_count++] = (struct core_need){.id = j->needs[i], .state = state};
+            }
+        }
+    }
+    return row;
+}
+
+/* The constraints of the tables. */
+void rec_check(const struct record *r)
+{
+    for (int i = 0; i < r->job_count; i++) {
+        const struct rec_job *j = &r->jobs[i];
+        int open = 0;
+        for (int n = 1; n <= j->attempt; n++) {
+            open += j->attempts[n].state != REC_ENDED;
+        }
+        CHECK(open == (core_state_is_open_attempt(j->state) ? 1 : 0));
+        CHECK(j->commits <= 1);
+        bool is_parent = strcmp(j->kind, "nightly") == 0;
+        CHECK(is_parent || (j->commits == 1) == (j->state == CORE_STATE_SUCCEEDED));
+        CHECK(j->crashes <= 3 && j->failures <= j->max_attempts);
+        CHECK(!core_state_is_open_attempt(j->state) || j->region >= 0);
+        CHECK(j->market < 0 || j->region == rec_region_of[j->market]);
+    }
+}
+
+/* --- what the scheduler's functions do -------------------------------------------------------- */
+
+void rec_admit(struct record *r, struct core_id id, const char *kind, int market, int priority,
+               const struct core_id *needs, int need_count, struct core_id parent, int max_attempts)
+{
+    if (rec_find(r, id) >= 0) {
+        return;
+    }
+    CHECK(r->job_count < REC_JOBS_MAX && need_count <= REC_NEEDS_MAX);
+    struct rec_job *j = &r->jobs[r->job_count++];
+    *j = (struct rec_job){.id = id,
+                          .kind = kind,
+                          .market = market,
+                          .region = market >= 0 ? rec_region_of[market] : -1,
+                          .priority = priority,
+                          .parent = core_id_is_none(parent) ? -1 : rec_find(r, parent),
+                          .max_attempts = max_attempts,
+                          .queued_ms = r->now_ms,
+                          .need_count = need_count};
+    for (int i = 0; i < need_count; i++) {
+        j->needs[i] = needs[i];
+    }
+    if (j->parent >= 0) {
+        r->jobs[j->parent].children++;
+    }
+    bool waits = strcmp(kind, "nightly") == 0 || !needs_met(r, j);
+    j->state = waits ? CORE_STATE_WAITING : CORE_STATE_QUEUED;
+}
+
+void rec_release(struct record *r, struct core_id id)
+{
+    struct rec_job *j = get(r, id);
+    if (j->state == CORE_STATE_WAITING && needs_met(r, j)) {
+        j->state = CORE_STATE_QUEUED;
+        j->queued_ms = r->now_ms;
+    }
+}
+
+void rec_dispatch(struct record *r, struct core_id id, int number, int region)
+{
+    struct rec_job *j = get(r, id);
+    if (j->state != CORE_STATE_QUEUED || j->attempt != number - 1 || j->is_cancel_requested ||
+        (j->region >= 0 && j->region != region)) {
+        return;
+    }
+    CHECK(number < REC_ATTEMPTS_MAX);
+    j->state = CORE_STATE_DISPATCHED;
+    j->attempt = number;
+    j->region = region;
+    *newest(j) =
+        (struct rec_attempt){.state = REC_DISPATCHED, .worker = -1, .dispatched_ms = r->now_ms};
+}
+
+void rec_finish(struct record *r, struct core_id id, int number, int worker)
+{
+    struct rec_job *j = get(r, id);
+    if (j->state != CORE_STATE_RUNNING || j->attempt != number || newest(j)->worker != worker) {
+        r->late_results++;
+        return;
+    }
+    newest(j)->state = REC_ENDED;
+    j->state = CORE_STATE_SUCCEEDED;
+    j->commits++;
+}
+
+static bool is_due(struct record *r, struct rec_job *j, const struct core_end *end, int worker)
+{
+    if (!core_state_is_open_attempt(j->state) || j->attempt != end->attempt) {
+        return false;
+    }
+    const struct rec_attempt *a = newest(j);
+    switch (end->outcome) {
+    case CORE_OUTCOME_UNDELIVERED:
+        return a->state == REC_DISPATCHED;
+    case CORE_OUTCOME_LOST:
+        return a->state == REC_RUNNING && a->lease_until_ms <= r->now_ms;
+    default:
+        return a->state == REC_RUNNING && a->worker == worker;
+    }
+}
+
+void rec_end(struct record *r, const struct core_end *end, int worker)
+{
+    struct rec_job *j = get(r, end->job);
+    if (!is_due(r, j, end, worker)) {
+        return;
+    }
+    newest(j)->state = REC_ENDED;
+    j->failures += end->charge_failure;
+    j->crashes += end->charge_crash;
+    if (j->is_cancel_requested || end->is_cancelled) {
+        j->state = CORE_STATE_CANCELLED;
+    } else if (end->is_final) {
+        j->state = CORE_STATE_FAILED;
+    } else if (end->delay_ms > 0) {
+        j->state = CORE_STATE_WAITING;
+        j->due_ms = r->now_ms + end->delay_ms;
+    } else {
+        j->state = CORE_STATE_QUEUED;
+        j->queued_ms = r->now_ms;
+    }
+}
+
+void rec_skip(struct record *r, struct core_id id, enum core_state state)
+{
+    struct rec_job *j = get(r, id);
+    if (j->state == CORE_STATE_WAITING || j->state == CORE_STATE_QUEUED) {
+        j->state = state;
+    }
+}
+
+void rec_close(struct record *r, struct core_id id)
+{
+    struct rec_job *p = get(r, id);
+    bool all_succeeded = true;
+    for (int i = 0; i < r->job_count; i++) {
+        const struct rec_job *j = &r->jobs[i];
+        if (j->parent < 0 || &r->jobs[j->parent] != p) {
+            continue;
+        }
+        CHECK(core_state_is_ended(j->state)); /* the core must not close a parent before */
+        all_succeeded = all_succeeded && j->state == CORE_STATE_SUCCEEDED;
+    }
+    if (core_state_is_ended(p->state)) {
+        return;
+    }
+    p->state = all_succeeded            ? CORE_STATE_SUCCEEDED
+               : p->is_cancel_requested ? CORE_STATE_CANCELLED
+                                        : CORE_STATE_FAILED;
+}
+
+/* --- what workers and people do ------------------------------------------------------------------
+ */
+
+bool rec_claim(struct record *r, struct core_id id, int number, int worker, int incarnation)
+{
+    struct rec_job *j = get(r, id);
+    const struct rec_worker *w = &r->workers[worker];
+    if (w->incarnation != incarnation || j->region != w->region || j->attempt != number ||
+        j->state != CORE_STATE_DISPATCHED || j->is_cancel_requested) {
+        return false;
+    }
+    j->state = CORE_STATE_RUNNING;
+    *newest(j) = (struct rec_attempt){.state = REC_RUNNING,
+                                      .worker = worker,
+                                      .incarnation = incarnation,
+                                      .lease_until_ms = r->now_ms + REC_LEASE_MS};
+    changed(r, j);
+    return true;
+}
+
+enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int worker,
+                           int incarnation)
+{
+    struct rec_job *j = get(r, id);
+    struct rec_attempt *a = &j->attempts[number];
+    if (a->worker != worker || a->incarnation != incarnation) {
+        return REC_FENCED;
+    }
+    if (a->state != REC_RUNNING) {
+        return REC_CLOSED;
+    }
+    a->lease_until_ms = r->now_ms + REC_LEASE_MS;
+    return j->is_cancel_requested ? REC_CANCEL : REC_OK;
+}
+
+void rec_hello(struct record *r, int worker, int region, int slots, int incarnation)
+{
+    r->workers[worker] = (struct rec_worker){.region = region,
+                                             .slots = slots,
+                                             .incarnation = incarnation,
+                                             .is_known = true,
+                                             .seen_ms = r->now_ms};
+    for (int i = 0; i < r->job_count; i++) {
+        struct rec_attempt *a = newest(&r->jobs[i]);
+        if (a->state == REC_RUNNING && a->worker == worker && a->incarnation != incarnation) {
+            a->lease_until_ms = r->now_ms;
+        }
+    }
+}
+
+static void cancel_one(struct record *r, struct rec_job *j, bool has_open_children)
+{
+    if (core_state_is_ended(j->state)) {
+        return;
+    }
+    j->is_cancel_requested = true;
+    if (!core_state_is_open_attempt(j->state) && !has_open_children) {
+        j->state = CORE_STATE_CANCELLED;
+    }
+    changed(r, j);
+}
+
+void rec_cancel(struct record *r, int job)
+{
+    bool has_open_children = false;
+    for (int i = 0; i < r->job_count; i++) {
+        if (r->jobs[i].parent == job) {
+            cancel_one(r, &r->jobs[i], false);
+            has_open_children = has_open_children || !core_state_is_ended(r->jobs[i].state);
+        }
+    }
+    cancel_one(r, &r->jobs[job], has_open_children);
+}
+
+int64_t rec_lead(struct record *r, int holder, int64_t ttl_ms)
+{
+    if (r->term == 0 || r->expires_ms <= r->now_ms) {
+        r->term++;
+        r->holder = holder;
+    } else if (r->holder != holder) {
+        return 0;
+    }
+    r->expires_ms = r->now_ms + ttl_ms;
+    return r->term;
+}

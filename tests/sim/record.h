@@ -1,0 +1,121 @@
+/*
+ * The record as the simulation has it: what PostgreSQL and sql/functions/ do, in memory and on
+ * virtual time, with the same fences. Whatever would be an error of the system aborts.
+ */
+#ifndef TESTS_SIM_RECORD_H
+#define TESTS_SIM_RECORD_H
+
+#include "scheduler/core/core.h"
+
+enum {
+    REC_JOBS_MAX = 512,
+    REC_NEEDS_MAX = 4,
+    REC_ATTEMPTS_MAX = 200,
+    REC_WORKERS_MAX = 12,
+    REC_MARKETS = 6,
+    REC_REGIONS = 3,
+    REC_LEASE_MS = 15000,
+    REC_UNDELIVERED_MS = 10000,
+    REC_LIVE_MS = 15000
+};
+
+extern const char *const rec_markets[REC_MARKETS];
+extern const char *const rec_regions[REC_REGIONS];
+extern const int rec_region_of[REC_MARKETS];
+
+enum rec_attempt_state { REC_DISPATCHED = 1, REC_RUNNING, REC_ENDED };
+
+struct rec_attempt {
+    enum rec_attempt_state state;
+    int worker;
+    int incarnation;
+    int64_t dispatched_ms;
+    int64_t lease_until_ms;
+};
+
+struct rec_job {
+    struct core_id id;
+    const char *kind;
+    int market; /* -1: none */
+    int region; /* -1: none */
+    enum core_state state;
+    int priority;
+    int parent; /* index, -1: none */
+    int attempt;
+    int failures;
+    int crashes;
+    int max_attempts;
+    bool is_cancel_requested;
+    int64_t due_ms;
+    int64_t queued_ms;
+    struct core_id needs[REC_NEEDS_MAX];
+    int need_count;
+    int children;
+    int commits; /* results that took effect */
+    struct rec_attempt attempts[REC_ATTEMPTS_MAX];
+};
+
+struct rec_worker {
+    int region;
+    int slots;
+    int incarnation;
+    bool is_known;
+    bool is_gone;
+    bool is_draining;
+    int64_t seen_ms;
+};
+
+struct rec_market {
+    int max_running;
+    bool is_paused;
+    int64_t changed_ms;
+};
+
+struct record {
+    struct rec_job *jobs; /* REC_JOBS_MAX */
+    int job_count;
+    struct rec_worker workers[REC_WORKERS_MAX];
+    struct rec_market markets[REC_MARKETS];
+    bool is_paused;
+    int64_t fire_ms; /* when the schedule is due; 0: fired */
+    /* the leader's row */
+    int holder;
+    int64_t term;
+    int64_t expires_ms;
+    /* which jobs others changed, in order */
+    int changes[8192];
+    int change_count;
+    int64_t now_ms;
+    /* most slots a region had in the last while, for the capacity check */
+    int64_t fenced_calls;
+    int64_t late_results;
+};
+
+void rec_reset(struct record *r);
+int rec_find(const struct record *r, struct core_id id);
+/* A job as it is now; needs go to out_needs (REC_NEEDS_MAX). */
+struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs);
+void rec_check(const struct record *r);
+
+/* What the scheduler's functions do. */
+void rec_admit(struct record *r, struct core_id id, const char *kind, int market, int priority,
+               const struct core_id *needs, int need_count, struct core_id parent,
+               int max_attempts);
+void rec_release(struct record *r, struct core_id id);
+void rec_dispatch(struct record *r, struct core_id id, int number, int region);
+void rec_finish(struct record *r, struct core_id id, int number, int worker);
+void rec_end(struct record *r, const struct core_end *end, int worker);
+void rec_skip(struct record *r, struct core_id id, enum core_state state);
+void rec_close(struct record *r, struct core_id id);
+
+/* What workers and people do. */
+bool rec_claim(struct record *r, struct core_id id, int number, int worker, int incarnation);
+enum rec_verdict { REC_OK, REC_CANCEL, REC_CLOSED, REC_FENCED };
+enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int worker,
+                           int incarnation);
+void rec_hello(struct record *r, int worker, int region, int slots, int incarnation);
+void rec_cancel(struct record *r, int job);
+/* term or 0 */
+int64_t rec_lead(struct record *r, int holder, int64_t ttl_ms);
+
+#endif
