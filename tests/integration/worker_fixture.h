@@ -189,6 +189,27 @@ static inline pid_t worker_start(struct fixture *f, const char *name, const char
     return pid;
 }
 
+/* Until the worker's log has these words. */
+static inline void wait_log(struct fixture *f, const char *name, const char *words)
+{
+    char path[512], text[65536];
+    (void)snprintf(path, sizeof path, "%s/%s.log", servers_directory(f->servers), name);
+    for (int64_t end = clock_mono_ms() + WAIT_MS;; (void)usleep(5000)) {
+        FILE *file = fopen(path, "r");
+        size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;
+        text[length] = '\0';
+        if (file) {
+            (void)fclose(file);
+        }
+        if (strstr(text, words)) {
+            return;
+        }
+        if (clock_mono_ms() > end) {
+            fail_msg("%s.log does not say \"%s\"", name, words);
+        }
+    }
+}
+
 /* SIGTERM, and the exit code. */
 static inline int worker_stop(struct fixture *f, pid_t pid)
 {
