@@ -16,7 +16,9 @@
 enum {
     POLL_MS = 500,
     PLAIN_EVERY_MS = 2000, /* a line per running job and so long, into a pipe */
+    FRESH_MS = 5000,       /* so long a message counts for more than the stored progress */
     SHOWN_MAX = 40,        /* bars at once */
+    NARROW_COLUMNS = 100,  /* a terminal below this gets short bars */
     JOBS_MAX = 20000,
     IDS_BYTES_MAX = 4 * 1024 * 1024,
 };
@@ -132,6 +134,7 @@ struct watched {
     bool is_new;                      /* its state was not printed yet */
     struct message_progress progress; /* job "" = none yet */
     int64_t printed_ms;
+    int64_t heard_ms; /* of the last message through Redis; 0 = none */
 };
 
 struct watch {
@@ -224,7 +227,8 @@ static void take_stored_progress(struct watch *w, struct watched *j, const struc
                                  size_t row)
 {
     struct message_progress *p = &j->progress;
-    if (pg_is_null(r, row, 12) || (w->has_redis && *p->job.text)) {
+    bool is_fresh = w->has_redis && j->heard_ms > 0 && clock_mono_ms() - j->heard_ms < FRESH_MS;
+    if (pg_is_null(r, row, 12) || is_fresh) {
         return;
     }
     (void)snprintf(p->phase, sizeof p->phase, "%s", pg_text(r, row, 6));
@@ -318,9 +322,10 @@ static void draw_job(const struct watched *j, int columns)
     char figures[160];
     char line[320];
     format_figures(&j->progress, figures, sizeof figures);
-    (void)snprintf(line, sizeof line, "%-10s %-9s %s %3.0f %%  %s", j->market, j->kind,
-                   bar_format(j->progress.done, 20, bar, sizeof bar), j->progress.done * 100,
-                   figures);
+    bool is_narrow = columns < NARROW_COLUMNS;
+    (void)bar_format(j->progress.done, is_narrow ? 8 : 20, bar, sizeof bar);
+    (void)snprintf(line, sizeof line, "%-*s %-8s %s %3.0f %%  %s", is_narrow ? 6 : 10, j->market,
+                   j->kind, bar, j->progress.done * 100, figures);
     size_t cut = width_cut(span_of(line), (size_t)columns - 1);
     (void)fprintf(stderr, "%.*s\n", (int)cut, line);
 }
@@ -388,6 +393,7 @@ static void take_message(struct watch *w, struct span payload)
     struct watched *j = find(w, p.job.text);
     if (j) {
         j->progress = p;
+        j->heard_ms = clock_mono_ms();
     }
 }
 
