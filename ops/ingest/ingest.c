@@ -277,6 +277,9 @@ static enum ingest_format guess_format(struct span first)
 
 static int feed_started(struct ingest *in, struct span bytes, struct err_buf *e)
 {
+    if (bytes.length == 0) {
+        return 0; /* of an empty file there is not even a pointer */
+    }
     if (in->options.format == INGEST_JSONL) {
         return jsonl__feed(in, bytes, e);
     }
@@ -347,7 +350,7 @@ int ingest_feed(struct ingest *in, struct span bytes, struct err_buf *e)
             return rc;
         }
     }
-    return bytes.length > 0 ? feed_started(in, bytes, e) : 0;
+    return feed_started(in, bytes, e);
 }
 
 int ingest_finish(struct ingest *in, struct err_buf *e)

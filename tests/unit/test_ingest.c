@@ -164,6 +164,13 @@ static void test_jsonl_bad_lines(void **state)
         "!10:bad_label;!11:no_text;*|a|b;");
 }
 
+/* An empty file of lines has no rows, and is no error. */
+static void test_jsonl_may_be_empty(void **state)
+{
+    (void)state;
+    expect_span(&(struct ingest_options){.format = INGEST_JSONL}, span_make(NULL, 0), "");
+}
+
 /* Nesting beyond the limit is a bad line, not a crash. */
 static void test_jsonl_deep_nesting_is_refused(void **state)
 {
@@ -294,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_unreadable_files_end_with_a_reason),
         cmocka_unit_test(test_jsonl_rows),
         cmocka_unit_test(test_jsonl_bad_lines),
+        cmocka_unit_test(test_jsonl_may_be_empty),
         cmocka_unit_test(test_jsonl_deep_nesting_is_refused),
         cmocka_unit_test(test_long_rows_are_passed_over),
         cmocka_unit_test(test_a_million_columns),
