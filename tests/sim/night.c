@@ -319,7 +319,7 @@ static int region_of(struct span name)
             return i;
         }
     }
-    CHECK(!"a region that exists");
+    CHECK(false && "a region that exists");
     return -1;
 }
 
@@ -331,7 +331,7 @@ static const char *kind_of(struct span kind)
             return kinds[i];
         }
     }
-    CHECK(!"a kind that exists");
+    CHECK(false && "a kind that exists");
     return NULL;
 }
 
@@ -483,7 +483,7 @@ static void port_fault(void *self, const char *reason)
 {
     (void)self;
     fprintf(stderr, "the core gave up: %s\n", reason);
-    CHECK(!"the core never needs to give up here");
+    CHECK(false && "the core never needs to give up here");
 }
 
 /* --- what the record answers
