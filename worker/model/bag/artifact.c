@@ -5,6 +5,7 @@
  * length before it is used; opening allocates the model and an index of at most four bytes a row.
  */
 #include "common/base/mem.h"
+#include "worker/model/bag/kernels.h"
 #include "worker/model/bag/model.h"
 #include "worker/model/bag/pack.h"
 #include "worker/model/bag/vocab.h"
@@ -30,17 +31,32 @@ static size_t aligned(size_t n)
 }
 
 struct table_layout {
-    size_t keys, idf, scale, bias, codes, length;
+    size_t keys, idf, scale, bias, hidden_row, hidden_scale, hidden_bias, out, out_bias, codes,
+        hidden_codes, length;
 };
 
-static struct table_layout lay_out(size_t rows, size_t labels)
+static size_t place(size_t *end, size_t count, size_t size)
+{
+    size_t at = aligned(*end);
+    *end = at + count * size;
+    return at;
+}
+
+/* rows and labels are within their limits, so nothing here overflows 64 bits. */
+static struct table_layout lay_out(size_t rows, size_t labels, size_t hidden, size_t hidden_rows)
 {
     struct table_layout t = {0};
-    t.idf = aligned(t.keys + rows * sizeof(uint32_t));
-    t.scale = aligned(t.idf + rows * sizeof(float));
-    t.bias = aligned(t.scale + rows * sizeof(float));
-    t.codes = aligned(t.bias + labels * sizeof(float));
-    t.length = t.codes + rows * labels;
+    t.keys = place(&t.length, rows, sizeof(uint32_t));
+    t.idf = place(&t.length, rows, sizeof(float));
+    t.scale = place(&t.length, rows, sizeof(float));
+    t.bias = place(&t.length, labels, sizeof(float));
+    t.hidden_row = place(&t.length, hidden ? rows : 0, sizeof(uint32_t));
+    t.hidden_scale = place(&t.length, hidden_rows, sizeof(float));
+    t.hidden_bias = place(&t.length, hidden, sizeof(float));
+    t.out = place(&t.length, hidden * labels, sizeof(float));
+    t.out_bias = place(&t.length, hidden ? labels : 0, sizeof(float));
+    t.codes = place(&t.length, rows * labels, 1);
+    t.hidden_codes = place(&t.length, hidden_rows * hidden, 1);
     return t;
 }
 
@@ -61,7 +77,7 @@ static int pack_real(struct buf *b, const char *name, double value)
 
 static int pack_head(struct buf *b, const struct bag_weights *w)
 {
-    int rc = bag__pack_map(b, 14);
+    int rc = bag__pack_map(b, 16);
     rc = rc ? rc : bag__pack_text(b, span_of("format"));
     rc = rc ? rc : bag__pack_text(b, span_of(FORMAT));
     rc = rc ? rc : pack_number(b, "version", VERSION);
@@ -78,7 +94,9 @@ static int pack_head(struct buf *b, const struct bag_weights *w)
     for (uint32_t i = 0; rc == 0 && i < w->label_count; i++) {
         rc = bag__pack_text(b, w->labels[i]);
     }
-    return rc ? rc : pack_number(b, "rows", w->rows);
+    rc = rc ? rc : pack_number(b, "rows", w->rows);
+    rc = rc ? rc : pack_number(b, "hidden", w->hidden);
+    return rc ? rc : pack_number(b, "hidden_rows", w->hidden_rows);
 }
 
 /* Padding such that the table starts at a multiple of TABLE_ALIGN. */
@@ -103,21 +121,40 @@ static int add_at(struct buf *b, size_t start, size_t at, const void *data, size
 
 static int pack_table(struct buf *b, const struct bag_weights *w)
 {
-    struct table_layout t = lay_out(w->rows, w->label_count);
+    struct table_layout t = lay_out(w->rows, w->label_count, w->hidden, w->hidden_rows);
+    size_t labels = w->label_count;
+    size_t rows = w->rows;
+    const struct {
+        size_t at;
+        const void *data;
+        size_t length;
+    } parts[] = {
+        {t.keys, w->keys, rows * sizeof *w->keys},
+        {t.idf, w->idf, rows * sizeof *w->idf},
+        {t.scale, w->scale, rows * sizeof *w->scale},
+        {t.bias, w->bias, labels * sizeof *w->bias},
+        {t.hidden_row, w->hidden_row, w->hidden ? rows * sizeof *w->hidden_row : 0},
+        {t.hidden_scale, w->hidden_scale, w->hidden_rows * sizeof *w->hidden_scale},
+        {t.hidden_bias, w->hidden_bias, w->hidden * sizeof *w->hidden_bias},
+        {t.out, w->out, w->hidden * labels * sizeof *w->out},
+        {t.out_bias, w->out_bias, w->hidden ? labels * sizeof *w->out_bias : 0},
+        {t.codes, w->codes, rows * labels},
+        {t.hidden_codes, w->hidden_codes, (size_t)w->hidden_rows * w->hidden},
+    };
     int rc = bag__pack_text(b, span_of("table"));
     rc = rc ? rc : bag__pack_bin_header(b, (uint32_t)t.length);
     size_t start = b->length;
     CHECK(rc || start % TABLE_ALIGN == 0);
-    rc = rc ? rc : add_at(b, start, t.keys, w->keys, w->rows * sizeof *w->keys);
-    rc = rc ? rc : add_at(b, start, t.idf, w->idf, w->rows * sizeof *w->idf);
-    rc = rc ? rc : add_at(b, start, t.scale, w->scale, w->rows * sizeof *w->scale);
-    rc = rc ? rc : add_at(b, start, t.bias, w->bias, w->label_count * sizeof *w->bias);
-    return rc ? rc : add_at(b, start, t.codes, w->codes, (size_t)w->rows * w->label_count);
+    for (size_t i = 0; rc == 0 && i < sizeof parts / sizeof parts[0]; i++) {
+        rc = add_at(b, start, parts[i].at, parts[i].data, parts[i].length);
+    }
+    CHECK(rc || b->length - start == t.length);
+    return rc;
 }
 
 int bag__model_make(struct bag_model **ret, const struct bag_weights *w, struct err_buf *e)
 {
-    size_t table = lay_out(w->rows, w->label_count).length;
+    size_t table = lay_out(w->rows, w->label_count, w->hidden, w->hidden_rows).length;
     size_t head = 4096 + (size_t)w->label_count * (BAG_LABEL_BYTES_MAX + 8);
     if (table > UINT32_MAX) {
         return err_set(e, ERR_LIMIT, "the model would have %zu bytes; the limit is %zu", table,
@@ -148,7 +185,7 @@ int bag__model_make(struct bag_model **ret, const struct bag_weights *w, struct 
 struct head {
     struct span format;
     struct span table;
-    uint64_t version, rows, label_count, listed;
+    uint64_t version, rows, label_count, listed, hidden, hidden_rows;
     uint64_t word_max, word_gap, char_min, char_max, char_across;
 };
 
@@ -190,6 +227,8 @@ static bool read_value(struct bag_model *m, struct head *h, struct span key,
         {"temperature", NULL, &m->temperature, NULL, BAG_PACK_DOUBLE},
         {"label_count", &h->label_count, NULL, NULL, BAG_PACK_UINT},
         {"rows", &h->rows, NULL, NULL, BAG_PACK_UINT},
+        {"hidden", &h->hidden, NULL, NULL, BAG_PACK_UINT},
+        {"hidden_rows", &h->hidden_rows, NULL, NULL, BAG_PACK_UINT},
         {"table", NULL, NULL, &h->table, BAG_PACK_BIN},
     };
     if (span_is(key, "labels")) {
@@ -260,8 +299,13 @@ static int check_head(const struct bag_model *m, const struct head *h, struct er
     if (h->label_count < 2 || h->label_count != h->listed) {
         return corrupt(e, "label_count and labels disagree");
     }
-    if (h->rows > BAG_FEATURES_MAX || h->table.length != lay_out(h->rows, h->label_count).length) {
-        return corrupt(e, "the table's length does not follow from rows and labels");
+    if (h->hidden > BAG_HIDDEN_MAX || h->hidden % BAG_LANES != 0 || h->hidden_rows > h->rows ||
+        (h->hidden == 0 && h->hidden_rows != 0)) {
+        return corrupt(e, "its hidden part is out of bounds");
+    }
+    if (h->rows > BAG_FEATURES_MAX ||
+        h->table.length != lay_out(h->rows, h->label_count, h->hidden, h->hidden_rows).length) {
+        return corrupt(e, "the table's length does not follow from rows, labels and hidden");
     }
     return 0;
 }
@@ -275,7 +319,9 @@ static void place_table(struct bag_model *m, const struct head *h)
                                  .char_across = h->char_across != 0};
     m->rows = (uint32_t)h->rows;
     m->label_count = (uint32_t)h->label_count;
-    struct table_layout t = lay_out(m->rows, m->label_count);
+    m->hidden = (uint32_t)h->hidden;
+    m->hidden_rows = (uint32_t)h->hidden_rows;
+    struct table_layout t = lay_out(m->rows, m->label_count, m->hidden, m->hidden_rows);
     const void *table = h->table.data;
     const char *start = table;
     m->keys = (const void *)(start + t.keys);
@@ -283,19 +329,35 @@ static void place_table(struct bag_model *m, const struct head *h)
     m->scale = (const void *)(start + t.scale);
     m->bias = (const void *)(start + t.bias);
     m->codes = (const void *)(start + t.codes);
+    m->hidden_row = (const void *)(start + t.hidden_row);
+    m->hidden_scale = (const void *)(start + t.hidden_scale);
+    m->hidden_bias = (const void *)(start + t.hidden_bias);
+    m->out = (const void *)(start + t.out);
+    m->out_bias = (const void *)(start + t.out_bias);
+    m->hidden_codes = (const void *)(start + t.hidden_codes);
 }
 
-static int compare_spans(struct span a, struct span b)
+int bag__compare_spans(struct span a, struct span b)
 {
     size_t shorter = a.length < b.length ? a.length : b.length;
     int order = memcmp(a.data, b.data, shorter);
     return order ? order : (a.length > b.length) - (a.length < b.length);
 }
 
+static bool are_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int check_table(const struct bag_model *m, struct err_buf *e)
 {
     for (uint32_t i = 1; i < m->label_count; i++) {
-        if (compare_spans(m->labels[i - 1], m->labels[i]) >= 0) {
+        if (bag__compare_spans(m->labels[i - 1], m->labels[i]) >= 0) {
             return corrupt(e, "labels are not in order");
         }
     }
@@ -307,12 +369,17 @@ static int check_table(const struct bag_model *m, struct err_buf *e)
             return corrupt(e, "a row's scale is not a number");
         }
     }
-    for (uint32_t i = 0; i < m->label_count; i++) {
-        if (!isfinite(m->bias[i])) {
-            return corrupt(e, "a bias is not a number");
+    for (uint32_t i = 0; m->hidden && i < m->rows; i++) {
+        if (m->hidden_row[i] != BAG_VOCAB_NONE && m->hidden_row[i] >= m->hidden_rows) {
+            return corrupt(e, "a row points outside the hidden part");
         }
     }
-    return 0;
+    return are_finite(m->bias, m->label_count) && are_finite(m->hidden_scale, m->hidden_rows) &&
+                   are_finite(m->hidden_bias, m->hidden) &&
+                   are_finite(m->out, (size_t)m->hidden * m->label_count) &&
+                   are_finite(m->out_bias, m->hidden ? m->label_count : 0)
+               ? 0
+               : corrupt(e, "a weight is not a number");
 }
 
 static int index_keys(struct bag_model *m, struct err_buf *e)
@@ -485,7 +552,7 @@ ptrdiff_t bag_label_find(const struct bag_model *m, struct span label)
     size_t high = m->label_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = compare_spans(m->labels[middle], label);
+        int order = bag__compare_spans(m->labels[middle], label);
         if (order == 0) {
             return (ptrdiff_t)middle;
         }

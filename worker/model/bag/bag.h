@@ -1,5 +1,6 @@
 /*
- * The bag family: hashed words, word pairs and character n-grams into a linear softmax.
+ * The bag family: hashed words, word pairs and character n-grams into a softmax with a linear
+ * and a low-rank part.
  *
  * Build a data set text by text, train on it, write the model, open it, predict. Only features are
  * kept, never texts. The model that training returns is the artifact itself: bag_bytes are the
@@ -25,6 +26,7 @@ enum {
     BAG_LABEL_BYTES_MAX = 256,
     BAG_THREADS_MAX = 64,
     BAG_EPOCHS_MAX = 1000,
+    BAG_HIDDEN_MAX = 1024,
 };
 /* Distinct features of one data set; further new ones are ignored. Ids take 24 bits. */
 #define BAG_FEATURES_MAX ((uint32_t)1 << 24)
@@ -40,10 +42,13 @@ struct bag_params {
     double strength;    /* how closely to fit: the C of an SVM, the inverse of regularisation */
     double char_weight; /* length of the character block's vector; that of the words is 1 */
     enum bag_class_weight class_weight;
-    uint32_t epochs;   /* passes at most */
-    uint32_t patience; /* stop after so many epochs without a better dev loss; 0 = never */
-    double tolerance;  /* stop when an epoch changes less than this share of what was left */
-    uint64_t seed;     /* order of the samples */
+    uint32_t epochs;          /* passes of the linear part at most */
+    uint32_t hidden;          /* width of the low-rank part, a multiple of 8; 0 = linear only */
+    uint32_t hidden_epochs;   /* passes of the low-rank part */
+    uint32_t hidden_rows_max; /* only so many of the most frequent features have an embedding */
+    uint32_t patience;        /* stop after so many epochs without a better dev loss; 0 = never */
+    double tolerance;         /* stop when an epoch changes less than this share of what was left */
+    uint64_t seed;            /* order of the samples */
     uint32_t threads;
 };
 

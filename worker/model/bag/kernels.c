@@ -1,8 +1,7 @@
 /* The kernels for any CPU, and the choice between them. */
 #include "worker/model/bag/kernels_body.h"
 
-static const struct bag_kernels portable = {
-    .name = "portable", .gather = gather, .scatter = scatter, .softmax = softmax, .log = logs};
+static const struct bag_kernels portable = BAG_KERNELS("portable");
 
 #ifdef BAG_HAS_AVX2
 extern const struct bag_kernels bag__kernels_avx2;

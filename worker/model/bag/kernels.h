@@ -28,8 +28,21 @@ struct bag_kernels {
     /* values[0..count) become exp(values - their largest) and then a distribution; count is a
      * multiple of BAG_LANES; returns the log of the sum plus the largest */
     float (*softmax)(float *values, size_t count);
-    /* out = ln(values), for positive normal values; count is a multiple of BAG_LANES */
-    void (*log)(float *out, const float *values, size_t count);
+    /* the sum of u * (ln(alpha) - log_p + curvature * u); count is a multiple of BAG_LANES */
+    float (*slope)(const float *alpha, const float *u, const float *log_p, float curvature,
+                   size_t count);
+    /* out = tanh(values); count is a multiple of BAG_LANES */
+    void (*tanh)(float *out, const float *values, size_t count);
+    /* out[k] += row k of table times values, for each of rows; width a multiple of BAG_LANES */
+    void (*dense)(float *out, const float *table, const float *values, size_t rows, size_t width);
+    /* grad += g * row, then row += step * values */
+    void (*step_row)(float *row, const float *values, float step, float *grad, float g,
+                     size_t width);
+    /* out[0..count) += value * codes */
+    void (*add_codes)(float *out, const int8_t *codes, float value, size_t count);
+    /* each term's row += -rate * value * grad / sqrt(seen), after seen += value^2 * square */
+    void (*adagrad)(float *table, float *seen, size_t stride, const struct bag_term *terms,
+                    size_t count, const float *grad, float rate, float square);
 };
 
 /* The best for this CPU; static storage. */

@@ -3,8 +3,7 @@
 #include "worker/model/bag/kernels_body.h"
 
 extern const struct bag_kernels bag__kernels_avx2;
-const struct bag_kernels bag__kernels_avx2 = {
-    .name = "avx2", .gather = gather, .scatter = scatter, .softmax = softmax, .log = logs};
+const struct bag_kernels bag__kernels_avx2 = BAG_KERNELS("avx2");
 #else
 typedef int bag__no_avx2_here; /* a translation unit must hold something */
 #endif

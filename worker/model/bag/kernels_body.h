@@ -72,6 +72,12 @@ static inline float log_of(float x)
     return p + (float)exponent * 0.693147181f;
 }
 
+static float add_lanes(const float *lanes)
+{
+    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) +
+           ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+}
+
 static float softmax(float *values, size_t count)
 {
     float top = values[0];
@@ -87,10 +93,7 @@ static float softmax(float *values, size_t count)
             lanes[j] += values[k + j];
         }
     }
-    float sum = 0;
-    for (size_t j = 0; j < BAG_LANES; j++) {
-        sum += lanes[j];
-    }
+    float sum = add_lanes(lanes);
     float scale = 1.0f / sum;
     for (size_t k = 0; k < count; k++) {
         values[k] *= scale;
@@ -98,9 +101,81 @@ static float softmax(float *values, size_t count)
     return top + log_of(sum);
 }
 
-static void logs(float *restrict out, const float *restrict values, size_t count)
+static float slope_at(const float *restrict alpha, const float *restrict u,
+                      const float *restrict log_p, float curvature, size_t count)
+{
+    float lanes[BAG_LANES] = {0};
+    for (size_t k = 0; k < count; k += BAG_LANES) {
+        for (size_t j = 0; j < BAG_LANES; j++) {
+            float v = u[k + j];
+            lanes[j] += v * (log_of(alpha[k + j]) - log_p[k + j] + curvature * v);
+        }
+    }
+    return add_lanes(lanes);
+}
+
+/* 1 - 2 / (e^2|x| + 1), with the sign of x. */
+static void tanhs(float *out, const float *values, size_t count)
 {
     for (size_t k = 0; k < count; k++) {
-        out[k] = log_of(values[k]);
+        float x = values[k];
+        float size = x < 0 ? -x : x;
+        float t = exp_of(-2.0f * size);
+        float y = (1.0f - t) / (1.0f + t);
+        out[k] = x < 0 ? -y : y;
     }
 }
+
+static void dense(float *restrict out, const float *restrict table, const float *restrict values,
+                  size_t rows, size_t width)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *row = table + r * width;
+        float lanes[BAG_LANES] = {0};
+        for (size_t k = 0; k < width; k += BAG_LANES) {
+            for (size_t j = 0; j < BAG_LANES; j++) {
+                lanes[j] += row[k + j] * values[k + j];
+            }
+        }
+        out[r] += add_lanes(lanes);
+    }
+}
+
+static void step_row(float *restrict row, const float *restrict values, float step,
+                     float *restrict grad, float g, size_t width)
+{
+    for (size_t k = 0; k < width; k++) {
+        grad[k] += g * row[k];
+        row[k] += step * values[k];
+    }
+}
+
+static void add_codes(float *restrict out, const int8_t *restrict codes, float value, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        out[k] += value * (float)codes[k];
+    }
+}
+
+static void adagrad(float *restrict table, float *restrict seen, size_t stride,
+                    const struct bag_term *restrict terms, size_t count, const float *restrict grad,
+                    float rate, float square)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value = terms[i].value;
+        float *row = table + (size_t)terms[i].row * stride;
+        float sum = seen[terms[i].row] + value * value * square;
+        seen[terms[i].row] = sum;
+        float step = -rate * value / __builtin_sqrtf(sum + 1e-8f);
+        for (size_t k = 0; k < stride; k++) {
+            row[k] += step * grad[k];
+        }
+    }
+}
+
+#define BAG_KERNELS(NAME)                                                                          \
+    {                                                                                              \
+        .name = NAME, .gather = gather, .scatter = scatter, .softmax = softmax, .slope = slope_at, \
+        .tanh = tanhs, .dense = dense, .step_row = step_row, .adagrad = adagrad,                   \
+        .add_codes = add_codes                                                                     \
+    }

@@ -21,6 +21,15 @@ struct bag_model {
     const float *scale;   /* [rows]; a weight is scale * code */
     const float *bias;    /* [labels] */
     const int8_t *codes;  /* [rows][labels] */
+    /* the low-rank part, also in place; hidden is 0 without one */
+    uint32_t hidden;            /* width */
+    uint32_t hidden_rows;       /* rows that have an embedding */
+    const uint32_t *hidden_row; /* [rows] which, or BAG_VOCAB_NONE */
+    const float *hidden_scale;  /* [hidden_rows] */
+    const float *hidden_bias;   /* [hidden] */
+    const float *out;           /* [labels][hidden] */
+    const float *out_bias;      /* [labels] */
+    const int8_t *hidden_codes; /* [hidden_rows][hidden] */
     /* keys whose top bits are b lie in [first[b], first[b + 1]) */
     uint32_t *first;
     uint32_t shift;
@@ -39,6 +48,14 @@ struct bag_weights {
     const float *scale;
     const float *bias;
     const int8_t *codes;
+    uint32_t hidden;
+    uint32_t hidden_rows;
+    const uint32_t *hidden_row;
+    const float *hidden_scale;
+    const float *hidden_bias;
+    const float *out;
+    const float *out_bias;
+    const int8_t *hidden_codes;
 };
 
 /* Builds the artifact and opens it; the model owns the bytes. */
@@ -52,11 +69,15 @@ struct bag_hit {
     uint32_t row;
     uint32_t count;
 };
-/* Scores before temperature and softmax: [labels] floats. hits' rows are all known. */
+/* Scores before temperature and softmax: [labels] floats. hits' rows are all known; work has room
+ * for hidden floats. */
 void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, size_t count,
-                      float *ret_scores);
+                      float *work, float *ret_scores);
 /* In place: scores become probabilities. */
 void bag__model_softmax(const struct bag_model *m, float *scores);
+
+/* Order by bytes, as memcmp. */
+int bag__compare_spans(struct span a, struct span b);
 
 /* How much a count adds: 1 + ln(count). */
 float bag__count_weight(uint32_t count);

@@ -7,13 +7,16 @@ void bag_params_default(struct bag_params *p)
 {
     *p = (struct bag_params){
         .features =
-            {.word_max = 2, .word_gap = 0, .char_min = 1, .char_max = 5, .char_across = true},
-        .feature_count_min = 2,
+            {.word_max = 2, .word_gap = 0, .char_min = 1, .char_max = 5, .char_across = false},
+        .feature_count_min = 1,
         .features_max = BAG_FEATURES_MAX,
         .strength = 8,
-        .char_weight = 1,
+        .char_weight = 1.5,
         .class_weight = BAG_CLASS_EQUAL,
         .epochs = 8,
+        .hidden = 128,
+        .hidden_epochs = 6,
+        .hidden_rows_max = 200000,
         .patience = 2,
         .tolerance = 0,
         .seed = 1,
@@ -42,6 +45,9 @@ int bag_params_check(const struct bag_params *p, struct err_buf *e)
         {"char_weight", p->char_weight, 0, 100},
         {"class_weight", p->class_weight, BAG_CLASS_EQUAL, BAG_CLASS_BALANCED},
         {"epochs", p->epochs, 1, BAG_EPOCHS_MAX},
+        {"hidden", p->hidden, 0, BAG_HIDDEN_MAX},
+        {"hidden_epochs", p->hidden_epochs, 1, BAG_EPOCHS_MAX},
+        {"hidden_rows_max", p->hidden_rows_max, 1, BAG_FEATURES_MAX},
         {"patience", p->patience, 0, BAG_EPOCHS_MAX},
         {"tolerance", p->tolerance, 0, 1},
         {"threads", p->threads, 1, BAG_THREADS_MAX},
@@ -50,6 +56,9 @@ int bag_params_check(const struct bag_params *p, struct err_buf *e)
         if (!(bounds[i].value >= bounds[i].low && bounds[i].value <= bounds[i].high)) {
             return out_of_bounds(e, bounds[i].field, bounds[i].low, bounds[i].high);
         }
+    }
+    if (p->hidden % 8 != 0) {
+        return err_set(e, ERR_INVALID, "hidden must be a multiple of 8");
     }
     if (p->features.word_max == 0 && p->features.char_max == 0) {
         return err_set(e, ERR_INVALID, "word_max and char_max are both 0: no features");

@@ -1,6 +1,7 @@
 /* Scores from rows of codes, softmax, and predictions for a text or a data set. */
 #include "common/base/mem.h"
 #include "worker/model/bag/data.h"
+#include "worker/model/bag/kernels.h"
 #include "worker/model/bag/model.h"
 #include "worker/model/bag/vocab.h"
 
@@ -27,9 +28,32 @@ static void block_scales(const struct bag_model *m, const struct bag_hit *hits, 
     }
 }
 
-void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, size_t count,
-                      float *ret_scores)
+/* The low-rank part: embeddings into work[hidden], tanh, and out to the scores. */
+static void add_hidden(const struct bag_model *m, const struct bag_hit *hits, size_t count,
+                       const float *blocks, float *work, float *scores)
 {
+    const struct bag_kernels *kernels = bag__kernels();
+    memcpy(work, m->hidden_bias, m->hidden * sizeof *work);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t row = hits[i].row;
+        uint32_t at = m->hidden_row[row];
+        if (at != BAG_VOCAB_NONE) {
+            float value = bag__count_weight(hits[i].count) * blocks[text_key_block(m->keys[row])] *
+                          m->idf[row] * m->hidden_scale[at];
+            kernels->add_codes(work, m->hidden_codes + (size_t)at * m->hidden, value, m->hidden);
+        }
+    }
+    kernels->tanh(work, work, m->hidden);
+    kernels->dense(scores, m->out, work, m->label_count, m->hidden);
+    for (uint32_t k = 0; k < m->label_count; k++) {
+        scores[k] += m->out_bias[k];
+    }
+}
+
+void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, size_t count,
+                      float *work, float *ret_scores)
+{
+    const struct bag_kernels *kernels = bag__kernels();
     float blocks[TEXT_BLOCK_COUNT];
     block_scales(m, hits, count, blocks);
     memcpy(ret_scores, m->bias, m->label_count * sizeof *ret_scores);
@@ -37,10 +61,11 @@ void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, siz
         uint32_t row = hits[i].row;
         float value = bag__count_weight(hits[i].count) * blocks[text_key_block(m->keys[row])] *
                       m->idf[row] * m->scale[row];
-        const int8_t *codes = m->codes + (size_t)row * m->label_count;
-        for (uint32_t k = 0; k < m->label_count; k++) {
-            ret_scores[k] += value * (float)codes[k];
-        }
+        kernels->add_codes(ret_scores, m->codes + (size_t)row * m->label_count, value,
+                           m->label_count);
+    }
+    if (m->hidden) {
+        add_hidden(m, hits, count, blocks, work, ret_scores);
     }
 }
 
@@ -69,16 +94,20 @@ struct bag_predictor {
     struct text_extractor extractor;
     struct bag_hit *hits;
     size_t room;
+    float *work; /* [hidden] */
 };
 
 struct bag_predictor *bag_predictor_new(const struct bag_model *m, struct err_buf *e)
 {
     struct bag_predictor *p = mem_new(sizeof *p);
-    if (!p) {
+    float *work = p ? mem_new_array(m->hidden, sizeof *work) : NULL;
+    if (!work) {
+        mem_free(p);
         (void)err_set(e, ERR_NOMEM, "cannot make a predictor"); /* NULL says it failed */
         return NULL;
     }
     p->model = m;
+    p->work = work;
     text_extractor_init(&p->extractor);
     return p;
 }
@@ -88,6 +117,7 @@ void bag_predictor_free(struct bag_predictor *p)
     if (p) {
         text_extractor_close(&p->extractor);
         mem_free(p->hits);
+        mem_free(p->work);
         mem_free(p);
     }
 }
@@ -123,7 +153,7 @@ int bag_predict(struct bag_predictor *p, const char *text, size_t length, float 
             p->hits[count++] = (struct bag_hit){row, p->extractor.features[i].count};
         }
     }
-    bag__model_score(p->model, p->hits, count, ret_probs);
+    bag__model_score(p->model, p->hits, count, p->work, ret_probs);
     bag__model_softmax(p->model, ret_probs);
     return 0;
 }
@@ -137,6 +167,7 @@ struct scorer {
     struct bag_hit *hits;
     size_t room;
     float *probs;
+    float *work;
 };
 
 static int scorer_init(struct scorer *s, const struct bag_model *m, const struct bag_data *d,
@@ -145,7 +176,8 @@ static int scorer_init(struct scorer *s, const struct bag_model *m, const struct
     s->row_of = mem_new_array(d->vocab.count, sizeof *s->row_of);
     s->label_of = mem_new_array(d->labels.count, sizeof *s->label_of);
     s->probs = mem_new_array(m->label_count, sizeof *s->probs);
-    if (!s->row_of || !s->label_of || !s->probs) {
+    s->work = mem_new_array(m->hidden, sizeof *s->work);
+    if (!s->row_of || !s->label_of || !s->probs || !s->work) {
         return err_set(e, ERR_NOMEM, "cannot score %zu samples", d->samples);
     }
     for (uint32_t id = 0; id < d->vocab.count; id++) {
@@ -162,6 +194,7 @@ static void scorer_close(struct scorer *s)
     mem_free(s->row_of);
     mem_free(s->label_of);
     mem_free(s->probs);
+    mem_free(s->work);
     mem_free(s->hits);
 }
 
@@ -179,7 +212,7 @@ static int score_sample(struct scorer *s, const struct bag_model *m, const struc
         }
     }
     if (rc == 0) {
-        bag__model_score(m, s->hits, count, s->probs);
+        bag__model_score(m, s->hits, count, s->work, s->probs);
         bag__model_softmax(m, s->probs);
     }
     return rc;

@@ -1,0 +1,40 @@
+/*
+ * The low-rank part: a bag of embeddings, tanh, and a softmax over it, trained with AdaGrad and
+ * dropout. It sees what the linear part cannot: that features together mean something else.
+ * Private to the bag family.
+ */
+#ifndef WORKER_MODEL_BAG_HIDDEN_H
+#define WORKER_MODEL_BAG_HIDDEN_H
+
+#include "worker/model/bag/problem.h"
+
+struct bag_hidden {
+    const struct bag_problem *b;
+    uint32_t width;    /* a multiple of BAG_LANES */
+    uint32_t rows;     /* the most frequent features, 0..rows, have an embedding */
+    float *embed;      /* [rows][width] */
+    float *embed_seen; /* [rows] AdaGrad's sum of squares, one for a row */
+    float *bias;       /* [width] */
+    float *bias_seen;  /* [1] */
+    float *out;        /* [labels][width] */
+    float *out_seen;   /* [labels] */
+    float *out_bias;   /* [stride] */
+    uint32_t *order;
+    struct bag_term *terms;
+    float *work;      /* three vectors of width and one of stride floats */
+    float rate_scale; /* below 1 when it starts from a base */
+};
+
+/* Starts at the base's hidden part when that has the same width, else at random. ERR_NOMEM; close
+ * in any case. */
+MUST_CHECK int bag__hidden_init(struct bag_hidden *h, const struct bag_problem *b,
+                                struct err_buf *e);
+void bag__hidden_close(struct bag_hidden *h);
+void bag__hidden_start_epoch(struct bag_hidden *h, uint32_t epoch);
+/* Visits the samples from..to of the order in that epoch; returns the sum of their losses. */
+double bag__hidden_run(struct bag_hidden *h, uint32_t epoch, size_t from, size_t to);
+/* Adds the scores of terms (values with idf, rows below h->rows) to ret[stride]. */
+void bag__hidden_score(const struct bag_hidden *h, const struct bag_term *terms, size_t count,
+                       float *work, float *ret);
+
+#endif
