@@ -141,6 +141,7 @@ static void set_param(struct bag_params *p, const char *setting)
         {"hidden", &p->hidden, NULL},
         {"hidden_epochs", &p->hidden_epochs, NULL},
         {"hidden_rows_max", &p->hidden_rows_max, NULL},
+        {"hidden_count_min", &p->hidden_count_min, NULL},
         {"patience", &p->patience, NULL},
         {"tolerance", NULL, &p->tolerance},
         {"threads", &p->threads, NULL},

@@ -51,12 +51,12 @@ static struct table_layout lay_out(size_t rows, size_t labels, size_t hidden, si
     t.scale = place(&t.length, rows, sizeof(float));
     t.bias = place(&t.length, labels, sizeof(float));
     t.hidden_row = place(&t.length, hidden ? rows : 0, sizeof(uint32_t));
-    t.hidden_scale = place(&t.length, hidden_rows, sizeof(float));
-    t.hidden_bias = place(&t.length, hidden, sizeof(float));
-    t.out = place(&t.length, hidden * labels, sizeof(float));
-    t.out_bias = place(&t.length, hidden ? labels : 0, sizeof(float));
+    t.hidden_scale = place(&t.length, hidden_rows * 2, sizeof(float));
+    t.hidden_bias = place(&t.length, hidden * BAG_TOWERS, sizeof(float));
+    t.out = place(&t.length, hidden * BAG_TOWERS * labels, sizeof(float));
+    t.out_bias = place(&t.length, hidden ? labels * BAG_TOWERS : 0, sizeof(float));
     t.codes = place(&t.length, rows * labels, 1);
-    t.hidden_codes = place(&t.length, hidden_rows * hidden, 1);
+    t.hidden_codes = place(&t.length, hidden_rows * 2 * hidden, 1);
     return t;
 }
 
@@ -134,12 +134,12 @@ static int pack_table(struct buf *b, const struct bag_weights *w)
         {t.scale, w->scale, rows * sizeof *w->scale},
         {t.bias, w->bias, labels * sizeof *w->bias},
         {t.hidden_row, w->hidden_row, w->hidden ? rows * sizeof *w->hidden_row : 0},
-        {t.hidden_scale, w->hidden_scale, w->hidden_rows * sizeof *w->hidden_scale},
-        {t.hidden_bias, w->hidden_bias, w->hidden * sizeof *w->hidden_bias},
-        {t.out, w->out, w->hidden * labels * sizeof *w->out},
-        {t.out_bias, w->out_bias, w->hidden ? labels * sizeof *w->out_bias : 0},
+        {t.hidden_scale, w->hidden_scale, w->hidden_rows * 2 * sizeof *w->hidden_scale},
+        {t.hidden_bias, w->hidden_bias, w->hidden * BAG_TOWERS * sizeof *w->hidden_bias},
+        {t.out, w->out, w->hidden * BAG_TOWERS * labels * sizeof *w->out},
+        {t.out_bias, w->out_bias, w->hidden ? labels * BAG_TOWERS * sizeof *w->out_bias : 0},
         {t.codes, w->codes, rows * labels},
-        {t.hidden_codes, w->hidden_codes, (size_t)w->hidden_rows * w->hidden},
+        {t.hidden_codes, w->hidden_codes, (size_t)w->hidden_rows * 2 * w->hidden},
     };
     int rc = bag__pack_text(b, span_of("table"));
     rc = rc ? rc : bag__pack_bin_header(b, (uint32_t)t.length);
@@ -344,10 +344,13 @@ int bag__compare_spans(struct span a, struct span b)
     return order ? order : (a.length > b.length) - (a.length < b.length);
 }
 
-static bool are_finite(const float *values, size_t count)
+/* Far above what training makes, and such that no sum of them overflows. */
+#define WEIGHT_MAX 1e6f
+
+static bool are_sane(const float *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!isfinite(values[i])) {
+        if (!(fabsf(values[i]) <= WEIGHT_MAX)) { /* false for NaN */
             return false;
         }
     }
@@ -365,8 +368,8 @@ static int check_table(const struct bag_model *m, struct err_buf *e)
         if (i > 0 && m->keys[i] <= m->keys[i - 1]) {
             return corrupt(e, "keys are not in order");
         }
-        if (!isfinite(m->idf[i]) || !isfinite(m->scale[i])) {
-            return corrupt(e, "a row's scale is not a number");
+        if (!(m->idf[i] >= 1 / WEIGHT_MAX && m->idf[i] <= WEIGHT_MAX)) {
+            return corrupt(e, "a row's idf is out of bounds");
         }
     }
     for (uint32_t i = 0; m->hidden && i < m->rows; i++) {
@@ -374,12 +377,13 @@ static int check_table(const struct bag_model *m, struct err_buf *e)
             return corrupt(e, "a row points outside the hidden part");
         }
     }
-    return are_finite(m->bias, m->label_count) && are_finite(m->hidden_scale, m->hidden_rows) &&
-                   are_finite(m->hidden_bias, m->hidden) &&
-                   are_finite(m->out, (size_t)m->hidden * m->label_count) &&
-                   are_finite(m->out_bias, m->hidden ? m->label_count : 0)
+    return are_sane(m->bias, m->label_count) && are_sane(m->scale, m->rows) &&
+                   are_sane(m->hidden_scale, (size_t)m->hidden_rows * 2) &&
+                   are_sane(m->hidden_bias, (size_t)m->hidden * BAG_TOWERS) &&
+                   are_sane(m->out, (size_t)m->hidden * BAG_TOWERS * m->label_count) &&
+                   are_sane(m->out_bias, m->hidden ? (size_t)m->label_count * BAG_TOWERS : 0)
                ? 0
-               : corrupt(e, "a weight is not a number");
+               : corrupt(e, "a weight is out of bounds");
 }
 
 static int index_keys(struct bag_model *m, struct err_buf *e)

@@ -42,13 +42,14 @@ struct bag_params {
     double strength;    /* how closely to fit: the C of an SVM, the inverse of regularisation */
     double char_weight; /* length of the character block's vector; that of the words is 1 */
     enum bag_class_weight class_weight;
-    uint32_t epochs;          /* passes of the linear part at most */
-    uint32_t hidden;          /* width of the low-rank part, a multiple of 8; 0 = linear only */
-    uint32_t hidden_epochs;   /* passes of the low-rank part */
-    uint32_t hidden_rows_max; /* only so many of the most frequent features have an embedding */
-    uint32_t patience;        /* stop after so many epochs without a better dev loss; 0 = never */
-    double tolerance;         /* stop when an epoch changes less than this share of what was left */
-    uint64_t seed;            /* order of the samples */
+    uint32_t epochs;           /* passes of the linear part at most */
+    uint32_t hidden;           /* width of the low-rank part, a multiple of 8; 0 = linear only */
+    uint32_t hidden_epochs;    /* passes of the low-rank part */
+    uint32_t hidden_rows_max;  /* only so many of the most frequent features have embeddings */
+    uint32_t hidden_count_min; /* and only those in at least so many texts */
+    uint32_t patience;         /* stop after so many epochs without a better dev loss; 0 = never */
+    double tolerance; /* stop when an epoch changes less than this share of what was left */
+    uint64_t seed;    /* order of the samples */
     uint32_t threads;
 };
 

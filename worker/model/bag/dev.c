@@ -30,8 +30,9 @@ int bag__dev_init(struct bag_dev *d, const struct bag_problem *b, const struct b
     d->label_of = mem_new_array(data->labels.count, sizeof *d->label_of);
     d->scores = mem_new_array(data->samples * b->stride, sizeof *d->scores);
     d->terms = mem_new_array(longest + 1, sizeof *d->terms);
+    d->some = mem_new_array(longest + 1, sizeof *d->some);
     d->work = mem_new_aligned(b->stride + BAG_HIDDEN_MAX, sizeof *d->work);
-    if (!d->row_of || !d->label_of || !d->scores || !d->terms || !d->work) {
+    if (!d->row_of || !d->label_of || !d->scores || !d->terms || !d->some || !d->work) {
         return err_set(e, ERR_NOMEM, "cannot score %zu dev samples", data->samples);
     }
     for (uint32_t id = 0; id < data->vocab.count; id++) {
@@ -49,6 +50,7 @@ void bag__dev_close(struct bag_dev *d)
     mem_free(d->label_of);
     mem_free(d->scores);
     mem_free(d->terms);
+    mem_free(d->some);
     mem_free(d->work);
 }
 
@@ -85,7 +87,7 @@ static void score_hidden(struct bag_dev *d, const struct bag_hidden *hidden, siz
             d->terms[kept++] = (struct bag_term){term.row, term.value * d->b->idf[term.row]};
         }
     }
-    bag__hidden_score(hidden, d->terms, kept, d->work, scores);
+    bag__hidden_score(hidden, d->terms, kept, d->some, d->work, scores);
 }
 
 void bag__dev_score(struct bag_dev *d, const struct bag_linear *linear,
@@ -97,7 +99,7 @@ void bag__dev_score(struct bag_dev *d, const struct bag_linear *linear,
         float *scores = d->scores + i * b->stride;
         memcpy(scores, bias, b->stride * sizeof *scores);
         size_t count = load_terms(d, i);
-        b->kernels->gather(scores, linear->table, b->stride, d->terms, count);
+        b->kernels->gather(scores, linear->table, b->stride, b->stride, d->terms, count);
         if (hidden) {
             score_hidden(d, hidden, count, scores);
         }

@@ -12,6 +12,7 @@ struct bag_dev {
     ptrdiff_t *label_of; /* [labels of dev] number, or -1 */
     float *scores;       /* [samples][stride] */
     struct bag_term *terms;
+    struct bag_term *some; /* of terms, those of one tower */
     float *work;
 };
 

@@ -24,6 +24,9 @@ struct tables {
     float *hidden_scale;
     int8_t *hidden_codes;
     uint32_t hidden_count;
+    float *hidden_bias;
+    float *out;
+    float *out_bias;
     float *row; /* one row of the base */
 };
 
@@ -83,6 +86,9 @@ static void tables_close(struct tables *t)
     mem_free(t->hidden_row);
     mem_free(t->hidden_scale);
     mem_free(t->hidden_codes);
+    mem_free(t->hidden_bias);
+    mem_free(t->out);
+    mem_free(t->out_bias);
     mem_free(t->row);
 }
 
@@ -127,6 +133,35 @@ static bool keeps_base(const struct bag_problem *b, const struct bag_hidden *h,
            b->base->hidden_row[row->base_row] != BAG_VOCAB_NONE;
 }
 
+/* The towers' output rows, bias and out_bias side by side. */
+static void join_towers(struct tables *t, const struct bag_problem *b, const struct bag_hidden *h)
+{
+    size_t width = h->width;
+    for (size_t tower = 0; tower < BAG_TOWERS; tower++) {
+        const struct bag_tower *from = &h->towers[tower];
+        memcpy(t->hidden_bias + tower * width, from->bias, width * sizeof *from->bias);
+        memcpy(t->out_bias + tower * b->labels, from->out_bias, b->labels * sizeof(float));
+        for (size_t k = 0; k < b->labels; k++) {
+            memcpy(t->out + (k * BAG_TOWERS + tower) * width, from->out + k * width,
+                   width * sizeof *from->out);
+        }
+    }
+}
+
+static int allocate_hidden(struct tables *t, const struct bag_problem *b, size_t width,
+                           struct err_buf *e)
+{
+    t->hidden_scale = mem_new_array((size_t)t->hidden_count * 2, sizeof *t->hidden_scale);
+    t->hidden_codes = mem_new_array(t->hidden_count * 2 * width, 1);
+    t->hidden_bias = mem_new_array(BAG_TOWERS * width, sizeof *t->hidden_bias);
+    t->out = mem_new_array(BAG_TOWERS * width * b->labels, sizeof *t->out);
+    t->out_bias = mem_new_array((size_t)BAG_TOWERS * b->labels, sizeof *t->out_bias);
+    if (!t->hidden_scale || !t->hidden_codes || !t->hidden_bias || !t->out || !t->out_bias) {
+        return err_set(e, ERR_NOMEM, "cannot build a model of %u embeddings", t->hidden_count);
+    }
+    return 0;
+}
+
 static int fill_hidden(struct tables *t, const struct bag_problem *b, const struct bag_hidden *h,
                        struct err_buf *e)
 {
@@ -135,26 +170,28 @@ static int fill_hidden(struct tables *t, const struct bag_problem *b, const stru
         bool has = t->rows[i].id < h->rows || keeps_base(b, h, &t->rows[i]);
         t->hidden_row[i] = has ? t->hidden_count++ : BAG_VOCAB_NONE;
     }
-    t->hidden_scale = mem_new_array(t->hidden_count, sizeof *t->hidden_scale);
-    t->hidden_codes = mem_new_array((size_t)t->hidden_count * width, 1);
-    if (!t->hidden_scale || !t->hidden_codes) {
-        return err_set(e, ERR_NOMEM, "cannot build a model of %u embeddings", t->hidden_count);
-    }
-    for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t at = t->hidden_row[i];
+    int rc = allocate_hidden(t, b, width, e);
+    for (uint32_t i = 0; rc == 0 && i < t->count; i++) {
+        size_t at = t->hidden_row[i];
         if (at == BAG_VOCAB_NONE) {
             continue;
         }
-        int8_t *codes = t->hidden_codes + (size_t)at * width;
-        if (t->rows[i].id != BAG_VOCAB_NONE) {
-            t->hidden_scale[at] = quantise(h->embed + (size_t)t->rows[i].id * width, width, codes);
-        } else {
-            uint32_t from = b->base->hidden_row[t->rows[i].base_row];
-            t->hidden_scale[at] = b->base->hidden_scale[from];
-            memcpy(codes, b->base->hidden_codes + (size_t)from * width, width);
+        for (size_t half = 0; half < 2; half++) {
+            int8_t *codes = t->hidden_codes + (at * 2 + half) * width;
+            if (t->rows[i].id != BAG_VOCAB_NONE) {
+                const float *row = h->embed + ((size_t)t->rows[i].id * 2 + half) * width;
+                t->hidden_scale[at * 2 + half] = quantise(row, width, codes);
+            } else {
+                size_t from = (size_t)b->base->hidden_row[t->rows[i].base_row] * 2 + half;
+                t->hidden_scale[at * 2 + half] = b->base->hidden_scale[from];
+                memcpy(codes, b->base->hidden_codes + from * width, width);
+            }
         }
     }
-    return 0;
+    if (rc == 0) {
+        join_towers(t, b, h);
+    }
+    return rc;
 }
 
 int bag__export(struct bag_model **ret, const struct bag_problem *b,
@@ -183,9 +220,9 @@ int bag__export(struct bag_model **ret, const struct bag_problem *b,
                                   .hidden_rows = t.hidden_count,
                                   .hidden_row = t.hidden_row,
                                   .hidden_scale = t.hidden_scale,
-                                  .hidden_bias = hidden ? hidden->bias : NULL,
-                                  .out = hidden ? hidden->out : NULL,
-                                  .out_bias = hidden ? hidden->out_bias : NULL,
+                                  .hidden_bias = t.hidden_bias,
+                                  .out = t.out,
+                                  .out_bias = t.out_bias,
                                   .hidden_codes = t.hidden_codes};
     rc = rc ? rc : bag__model_make(ret, &w, e);
     tables_close(&t);

@@ -19,9 +19,9 @@ struct bag_term {
 
 struct bag_kernels {
     const char *name;
-    /* out[0..stride) += the sum of value * row over the terms */
-    void (*gather)(float *out, const float *table, size_t stride, const struct bag_term *terms,
-                   size_t count);
+    /* out[0..width) += the sum of value * row over the terms */
+    void (*gather)(float *out, const float *table, size_t stride, size_t width,
+                   const struct bag_term *terms, size_t count);
     /* each term's row += value * square[row] * step[0..stride) */
     void (*scatter)(float *table, const float *square, size_t stride, const struct bag_term *terms,
                     size_t count, const float *step);
@@ -40,9 +40,11 @@ struct bag_kernels {
                      size_t width);
     /* out[0..count) += value * codes */
     void (*add_codes)(float *out, const int8_t *codes, float value, size_t count);
-    /* each term's row += -rate * value * grad / sqrt(seen), after seen += value^2 * square */
-    void (*adagrad)(float *table, float *seen, size_t stride, const struct bag_term *terms,
-                    size_t count, const float *grad, float rate, float square);
+    /* each term's row[0..width) += -rate * value * grad / sqrt(seen of the row), after that
+     * += value^2 * square; seen has seen_stride floats a row */
+    void (*adagrad)(float *table, size_t stride, size_t width, float *seen, size_t seen_stride,
+                    const struct bag_term *terms, size_t count, const float *grad, float rate,
+                    float square);
 };
 
 /* The best for this CPU; static storage. */

@@ -6,19 +6,20 @@
 
 #include <string.h>
 
-static void gather(float *restrict out, const float *restrict table, size_t stride,
+static void gather(float *restrict out, const float *restrict table, size_t stride, size_t width,
                    const struct bag_term *restrict terms, size_t count)
 {
+    enum { AHEAD = 6, LINE = 64 };
     for (size_t i = 0; i < count; i++) {
         const float *row = table + (size_t)terms[i].row * stride;
         float value = terms[i].value;
-        if (i + 4 < count) {
-            const char *ahead = (const char *)(table + (size_t)terms[i + 4].row * stride);
-            for (size_t at = 0; at < stride * sizeof(float); at += 64) {
+        if (i + AHEAD < count) {
+            const char *ahead = (const char *)(table + (size_t)terms[i + AHEAD].row * stride);
+            for (size_t at = 0; at < width * sizeof(float); at += LINE) {
                 __builtin_prefetch(ahead + at);
             }
         }
-        for (size_t k = 0; k < stride; k++) {
+        for (size_t k = 0; k < width; k++) {
             out[k] += value * row[k];
         }
     }
@@ -157,17 +158,17 @@ static void add_codes(float *restrict out, const int8_t *restrict codes, float v
     }
 }
 
-static void adagrad(float *restrict table, float *restrict seen, size_t stride,
-                    const struct bag_term *restrict terms, size_t count, const float *restrict grad,
-                    float rate, float square)
+static void adagrad(float *restrict table, size_t stride, size_t width, float *restrict seen,
+                    size_t seen_stride, const struct bag_term *restrict terms, size_t count,
+                    const float *restrict grad, float rate, float square)
 {
     for (size_t i = 0; i < count; i++) {
         float value = terms[i].value;
         float *row = table + (size_t)terms[i].row * stride;
-        float sum = seen[terms[i].row] + value * value * square;
-        seen[terms[i].row] = sum;
-        float step = -rate * value / __builtin_sqrtf(sum + 1e-8f);
-        for (size_t k = 0; k < stride; k++) {
+        float *sum = &seen[(size_t)terms[i].row * seen_stride];
+        *sum += value * value * square;
+        float step = -rate * value / __builtin_sqrtf(*sum + 1e-8f);
+        for (size_t k = 0; k < width; k++) {
             row[k] += step * grad[k];
         }
     }

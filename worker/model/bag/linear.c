@@ -133,7 +133,7 @@ static float visit(struct bag_linear *l, size_t i)
     l->terms[count++] = (struct bag_term){b->features, 1.0f};
     uint32_t label = bag__problem_label(b, i);
     memset(p, 0, b->stride * sizeof *p);
-    b->kernels->gather(p, l->table, b->stride, l->terms, count);
+    b->kernels->gather(p, l->table, b->stride, b->stride, l->terms, count);
     for (size_t k = b->labels; k < b->stride; k++) {
         p[k] = -1e30f;
     }

@@ -4,6 +4,9 @@
 
 #include "worker/model/bag/bag.h"
 
+/* The towers of the low-rank part: of all features, of words, of characters. */
+enum { BAG_TOWER_ALL = 0, BAG_TOWER_WORDS, BAG_TOWER_CHARS, BAG_TOWERS };
+
 enum bag_storage { BAG_BORROWED = 0, BAG_OWNED, BAG_MAPPED };
 
 struct bag_model {
@@ -22,14 +25,14 @@ struct bag_model {
     const float *bias;    /* [labels] */
     const int8_t *codes;  /* [rows][labels] */
     /* the low-rank part, also in place; hidden is 0 without one */
-    uint32_t hidden;            /* width */
-    uint32_t hidden_rows;       /* rows that have an embedding */
+    uint32_t hidden;            /* width of a tower */
+    uint32_t hidden_rows;       /* rows that have embeddings */
     const uint32_t *hidden_row; /* [rows] which, or BAG_VOCAB_NONE */
-    const float *hidden_scale;  /* [hidden_rows] */
-    const float *hidden_bias;   /* [hidden] */
-    const float *out;           /* [labels][hidden] */
-    const float *out_bias;      /* [labels] */
-    const int8_t *hidden_codes; /* [hidden_rows][hidden] */
+    const float *hidden_scale;  /* [hidden_rows][2] */
+    const float *hidden_bias;   /* [towers][hidden] */
+    const float *out;           /* [labels][towers][hidden] */
+    const float *out_bias;      /* [towers][labels] */
+    const int8_t *hidden_codes; /* [hidden_rows][2][hidden]: of all, of the row's block */
     /* keys whose top bits are b lie in [first[b], first[b + 1]) */
     uint32_t *first;
     uint32_t shift;
@@ -70,7 +73,7 @@ struct bag_hit {
     uint32_t count;
 };
 /* Scores before temperature and softmax: [labels] floats. hits' rows are all known; work has room
- * for hidden floats. */
+ * for BAG_TOWERS * hidden floats. */
 void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, size_t count,
                       float *work, float *ret_scores);
 /* In place: scores become probabilities. */

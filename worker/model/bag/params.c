@@ -7,7 +7,7 @@ void bag_params_default(struct bag_params *p)
 {
     *p = (struct bag_params){
         .features =
-            {.word_max = 2, .word_gap = 0, .char_min = 1, .char_max = 5, .char_across = false},
+            {.word_max = 2, .word_gap = 3, .char_min = 1, .char_max = 5, .char_across = false},
         .feature_count_min = 1,
         .features_max = BAG_FEATURES_MAX,
         .strength = 8,
@@ -17,6 +17,7 @@ void bag_params_default(struct bag_params *p)
         .hidden = 128,
         .hidden_epochs = 6,
         .hidden_rows_max = 200000,
+        .hidden_count_min = 2,
         .patience = 2,
         .tolerance = 0,
         .seed = 1,
@@ -48,6 +49,7 @@ int bag_params_check(const struct bag_params *p, struct err_buf *e)
         {"hidden", p->hidden, 0, BAG_HIDDEN_MAX},
         {"hidden_epochs", p->hidden_epochs, 1, BAG_EPOCHS_MAX},
         {"hidden_rows_max", p->hidden_rows_max, 1, BAG_FEATURES_MAX},
+        {"hidden_count_min", p->hidden_count_min, 1, 1e6},
         {"patience", p->patience, 0, BAG_EPOCHS_MAX},
         {"tolerance", p->tolerance, 0, 1},
         {"threads", p->threads, 1, BAG_THREADS_MAX},

@@ -28,25 +28,32 @@ static void block_scales(const struct bag_model *m, const struct bag_hit *hits, 
     }
 }
 
-/* The low-rank part: embeddings into work[hidden], tanh, and out to the scores. */
+/* The low-rank part: embeddings into work[towers][hidden], tanh, and out to the scores. */
 static void add_hidden(const struct bag_model *m, const struct bag_hit *hits, size_t count,
                        const float *blocks, float *work, float *scores)
 {
     const struct bag_kernels *kernels = bag__kernels();
-    memcpy(work, m->hidden_bias, m->hidden * sizeof *work);
+    size_t width = m->hidden;
+    memcpy(work, m->hidden_bias, BAG_TOWERS * width * sizeof *work);
     for (size_t i = 0; i < count; i++) {
         uint32_t row = hits[i].row;
-        uint32_t at = m->hidden_row[row];
-        if (at != BAG_VOCAB_NONE) {
-            float value = bag__count_weight(hits[i].count) * blocks[text_key_block(m->keys[row])] *
-                          m->idf[row] * m->hidden_scale[at];
-            kernels->add_codes(work, m->hidden_codes + (size_t)at * m->hidden, value, m->hidden);
+        size_t at = m->hidden_row[row];
+        if (at == BAG_VOCAB_NONE) {
+            continue;
         }
+        enum text_block block = text_key_block(m->keys[row]);
+        float value = bag__count_weight(hits[i].count) * blocks[block] * m->idf[row];
+        const int8_t *codes = m->hidden_codes + at * 2 * width;
+        kernels->add_codes(work, codes, value * m->hidden_scale[at * 2], width);
+        kernels->add_codes(work + (size_t)(BAG_TOWER_WORDS + (int)block) * width, codes + width,
+                           value * m->hidden_scale[at * 2 + 1], width);
     }
-    kernels->tanh(work, work, m->hidden);
-    kernels->dense(scores, m->out, work, m->label_count, m->hidden);
+    kernels->tanh(work, work, BAG_TOWERS * width);
+    kernels->dense(scores, m->out, work, m->label_count, BAG_TOWERS * width);
     for (uint32_t k = 0; k < m->label_count; k++) {
-        scores[k] += m->out_bias[k];
+        for (size_t tower = 0; tower < BAG_TOWERS; tower++) {
+            scores[k] += m->out_bias[tower * m->label_count + k];
+        }
     }
 }
 
@@ -94,13 +101,13 @@ struct bag_predictor {
     struct text_extractor extractor;
     struct bag_hit *hits;
     size_t room;
-    float *work; /* [hidden] */
+    float *work; /* [towers][hidden] */
 };
 
 struct bag_predictor *bag_predictor_new(const struct bag_model *m, struct err_buf *e)
 {
     struct bag_predictor *p = mem_new(sizeof *p);
-    float *work = p ? mem_new_array(m->hidden, sizeof *work) : NULL;
+    float *work = p ? mem_new_array((size_t)m->hidden * BAG_TOWERS, sizeof *work) : NULL;
     if (!work) {
         mem_free(p);
         (void)err_set(e, ERR_NOMEM, "cannot make a predictor"); /* NULL says it failed */
@@ -176,7 +183,7 @@ static int scorer_init(struct scorer *s, const struct bag_model *m, const struct
     s->row_of = mem_new_array(d->vocab.count, sizeof *s->row_of);
     s->label_of = mem_new_array(d->labels.count, sizeof *s->label_of);
     s->probs = mem_new_array(m->label_count, sizeof *s->probs);
-    s->work = mem_new_array(m->hidden, sizeof *s->work);
+    s->work = mem_new_array((size_t)m->hidden * BAG_TOWERS, sizeof *s->work);
     if (!s->row_of || !s->label_of || !s->probs || !s->work) {
         return err_set(e, ERR_NOMEM, "cannot score %zu samples", d->samples);
     }

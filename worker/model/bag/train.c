@@ -1,8 +1,8 @@
 /*
- * Trains the linear part, then the low-rank part, then fits the temperature on dev.
+ * Trains the linear part and the towers of the low-rank part, then fits the temperature on dev.
  *
- * The parts know nothing of each other: their scores are added. So with two threads they are
- * trained at the same time, and the bytes of the result are the same as with one.
+ * The parts know nothing of each other: their scores are added. So threads train them at the same
+ * time, and the bytes of the result are the same as with one thread.
  */
 #include "common/base/clock.h"
 #include "worker/model/bag/dev.h"
@@ -18,7 +18,7 @@
 /* Scores of two parts that each were sharp enough alone are too sharp together; what dev sets
  * agree on, for when there is no dev. */
 static const double temperature_alone = 0.8;
-static const double temperature_both = 1.6;
+static const double temperature_both = 3.2;
 
 struct trainer {
     const struct bag_params *p;
@@ -33,6 +33,8 @@ struct trainer {
     double dev_loss; /* of the linear part */
     uint32_t linear_epochs;
     atomic_bool must_stop;
+    atomic_int next_task;
+    atomic_uint_fast64_t done; /* samples visited, over all parts */
 };
 
 /* --- telling and asking -------------------------------------------------------------------------
@@ -46,19 +48,26 @@ static bool must_stop(struct trainer *t)
     return atomic_load(&t->must_stop);
 }
 
-static void tell(const struct trainer *t, uint32_t epoch, size_t done, double loss, double dev_loss)
+static uint64_t steps_in_all(const struct trainer *t)
+{
+    uint32_t epochs = t->p->epochs + (t->p->hidden ? BAG_TOWERS * t->p->hidden_epochs : 0);
+    return (uint64_t)epochs * t->problem.data->samples;
+}
+
+/* Reports loss over the done samples of an epoch. */
+static void tell(const struct trainer *t, size_t done, double loss, double dev_loss)
 {
     if (!t->watch || !t->watch->on_progress) {
         return;
     }
     size_t n = t->problem.data->samples;
-    uint32_t epochs = t->p->epochs + (t->p->hidden ? t->p->hidden_epochs : 0);
-    uint64_t step = (uint64_t)(epoch - 1) * n + done;
+    uint64_t steps = steps_in_all(t);
+    uint64_t step = atomic_load(&t->done);
     int64_t us = clock_mono_us() - t->started_us;
-    const struct bag_progress progress = {.epoch = epoch,
-                                          .epochs = epochs,
+    const struct bag_progress progress = {.epoch = (uint32_t)((step + n - 1) / n),
+                                          .epochs = (uint32_t)(steps / n),
                                           .step = step,
-                                          .steps = (uint64_t)epochs * n,
+                                          .steps = steps,
                                           .loss = loss / (double)done,
                                           .dev_loss = dev_loss,
                                           .examples_per_s =
@@ -66,101 +75,120 @@ static void tell(const struct trainer *t, uint32_t epoch, size_t done, double lo
     t->watch->on_progress(&progress, t->watch->data);
 }
 
-/* --- the linear part ----------------------------------------------------------------------------
+/* --- parts: the linear one and the towers are tasks that any thread may take ---------------------
  */
 
+enum { TASK_LINEAR = BAG_TOWERS, TASKS };
 enum { BLOCK = 2048 }; /* samples between two looks at the watch */
 
-/* One epoch; false when it was told to stop. Tells only when it has the watch to itself. */
-static bool run_linear_epoch(struct trainer *t, uint32_t epoch, bool has_watch)
+/* One epoch of one part; false when it was told to stop. Only one thread has the watch. */
+static bool run_epoch(struct trainer *t, int task, uint32_t epoch, bool has_watch, double *ret_loss)
 {
     size_t n = t->problem.data->samples;
     double loss = 0;
-    bag__linear_start_epoch(&t->linear, epoch);
     for (size_t from = 0; from < n; from += BLOCK) {
         size_t to = from + BLOCK < n ? from + BLOCK : n;
-        loss += bag__linear_run(&t->linear, from, to);
+        loss += task == TASK_LINEAR ? bag__linear_run(&t->linear, from, to)
+                                    : bag__hidden_run(&t->hidden, task, epoch, from, to);
+        atomic_fetch_add(&t->done, to - from);
         if (has_watch ? must_stop(t) : atomic_load(&t->must_stop)) {
             return false;
         }
-        if (has_watch && to < n) {
-            tell(t, epoch, to, loss, (double)NAN);
+        if (has_watch) {
+            tell(t, to, loss, (double)NAN);
         }
     }
-    t->linear_loss = loss / (double)n;
-    t->linear_epochs = epoch;
-    if (t->has_dev) {
-        bag__dev_score(&t->dev, &t->linear, NULL);
-        t->dev_loss = bag__dev_loss(&t->dev, 1, NULL);
-    }
-    if (has_watch) {
-        tell(t, epoch, n, loss, t->dev_loss);
-    }
+    *ret_loss = loss / (double)n;
     return true;
 }
 
-/* Epochs until the last, or until nothing changes, or until dev is not better for patience epochs.
- */
-static void run_linear(struct trainer *t, bool has_watch)
+/* Whether an epoch of the linear part was the last: nothing changes any more, or dev was not
+ * better for patience epochs. */
+struct stopper {
+    double best;
+    double before;
+    uint32_t waited;
+};
+
+static bool should_stop(const struct trainer *t, struct stopper *s)
 {
     const double better = 1e-3;
-    double best = (double)INFINITY;
-    double before = (double)INFINITY;
-    uint32_t waited = 0;
+    bool is_settled = fabs(s->before - t->linear_loss) <= t->p->tolerance * s->before;
+    s->before = t->linear_loss;
+    bool is_better = t->dev_loss < s->best * (1 - better);
+    s->waited = is_better ? 0 : s->waited + 1;
+    s->best = is_better ? t->dev_loss : s->best;
+    return is_settled || (t->has_dev && t->p->patience && s->waited >= t->p->patience);
+}
+
+static void run_linear(struct trainer *t, bool has_watch)
+{
+    struct stopper stopper = {.best = (double)INFINITY, .before = (double)INFINITY};
     for (uint32_t epoch = 1; epoch <= t->p->epochs; epoch++) {
-        if (!run_linear_epoch(t, epoch, has_watch)) {
+        bag__linear_start_epoch(&t->linear, epoch);
+        if (!run_epoch(t, TASK_LINEAR, epoch, has_watch, &t->linear_loss)) {
             return;
         }
-        bool is_settled = fabs(before - t->linear_loss) <= t->p->tolerance * before;
-        before = t->linear_loss;
-        bool is_better = t->dev_loss < best * (1 - better);
-        waited = is_better ? 0 : waited + 1;
-        best = is_better ? t->dev_loss : best;
-        if (is_settled || (t->has_dev && t->p->patience && waited >= t->p->patience)) {
+        t->linear_epochs = epoch;
+        if (t->has_dev) {
+            bag__dev_score(&t->dev, &t->linear, NULL);
+            t->dev_loss = bag__dev_loss(&t->dev, 1, NULL);
+        }
+        if (has_watch) {
+            tell(t, 1, t->linear_loss, t->dev_loss);
+        }
+        if (should_stop(t, &stopper)) {
+            atomic_fetch_add(&t->done, (uint64_t)(t->p->epochs - epoch) * t->problem.data->samples);
             return;
         }
     }
 }
 
-static void *run_linear_aside(void *data)
+static void run_tower(struct trainer *t, int tower, bool has_watch)
 {
-    run_linear(data, false);
-    return NULL;
-}
-
-/* --- the low-rank part --------------------------------------------------------------------------
- */
-
-static void run_hidden(struct trainer *t)
-{
-    size_t n = t->problem.data->samples;
+    double loss = 0;
     for (uint32_t epoch = 1; epoch <= t->p->hidden_epochs; epoch++) {
-        double loss = 0;
-        bag__hidden_start_epoch(&t->hidden, epoch);
-        for (size_t from = 0; from < n; from += BLOCK) {
-            size_t to = from + BLOCK < n ? from + BLOCK : n;
-            loss += bag__hidden_run(&t->hidden, epoch, from, to);
-            if (must_stop(t)) {
-                return;
-            }
-            tell(t, t->p->epochs + epoch, to, loss, (double)NAN);
+        bag__hidden_start_epoch(&t->hidden, tower, epoch);
+        if (!run_epoch(t, tower, epoch, has_watch, &loss)) {
+            return;
         }
     }
+}
+
+/* Takes tasks until none is left. */
+static void run_tasks(struct trainer *t, bool has_watch)
+{
+    for (;;) {
+        int task = atomic_fetch_add(&t->next_task, 1);
+        if (task >= TASKS || atomic_load(&t->must_stop)) {
+            return;
+        }
+        if (task == TASK_LINEAR) {
+            run_linear(t, has_watch);
+        } else {
+            run_tower(t, task, has_watch);
+        }
+    }
+}
+
+static void *run_tasks_aside(void *data)
+{
+    run_tasks(data, false);
+    return NULL;
 }
 
 static void run_parts(struct trainer *t)
 {
-    pthread_t aside;
-    bool both =
-        t->p->hidden && t->p->threads > 1 && pthread_create(&aside, NULL, run_linear_aside, t) == 0;
-    if (!both) {
-        run_linear(t, true);
+    pthread_t aside[TASKS];
+    uint32_t count = 0;
+    atomic_store(&t->next_task, t->p->hidden ? 0 : TASK_LINEAR);
+    while (t->p->hidden && count + 1 < t->p->threads && count + 1 < TASKS &&
+           pthread_create(&aside[count], NULL, run_tasks_aside, t) == 0) {
+        count++;
     }
-    if (t->p->hidden && !atomic_load(&t->must_stop)) {
-        run_hidden(t);
-    }
-    if (both) {
-        (void)pthread_join(aside, NULL); /* fails only for a thread that does not exist */
+    run_tasks(t, true);
+    while (count > 0) {
+        (void)pthread_join(aside[--count], NULL); /* fails only for a thread that does not exist */
     }
 }
 
