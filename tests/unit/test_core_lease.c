@@ -1,0 +1,171 @@
+/* The end of attempts: reports, expiry, and what comes too late. */
+#include "tests/unit/core_bench.h"
+
+static struct core_record running(uint64_t n, int attempt)
+{
+    struct core_record row = bench_row(n, CORE_STATE_RUNNING, "de-DE");
+    row.worker = span_of("w");
+    row.attempt = attempt;
+    return row;
+}
+
+static void report(uint64_t n, int attempt, enum core_outcome outcome, const char *code)
+{
+    core_report(bench.core, &(struct core_result){.job = bench_id(n),
+                                                  .attempt = attempt,
+                                                  .worker = span_of("w"),
+                                                  .outcome = outcome,
+                                                  .error_code = span_of(code)});
+}
+
+static void sweep(uint64_t n, int attempt, enum core_expiry expiry)
+{
+    struct core_worker_row worker;
+    struct core_world world = bench_world_of(&worker, 1);
+    bench.now_ms += 10000;
+    (void)core_tick(bench.core);
+    while (bench.open[0].call != BENCH_SWEEP) {
+        if (bench.open[0].call == BENCH_WORLD) {
+            bench_answer_world(&world);
+        } else {
+            (void)bench_answer(bench.open[0].call, NULL, 0);
+        }
+    }
+    struct core_expired row = {.job = bench_id(n), .attempt = attempt, .expiry = expiry};
+    struct bench_open o = bench_take(BENCH_SWEEP);
+    core_answer(bench.core,
+                &(struct core_answer){.token = o.token, .expired = &row, .expired_count = 1});
+    core_check(bench.core);
+    bench_settle(&world);
+}
+
+/* A success is committed, the slot is free at once, and the next job goes. */
+static void test_core_report_of_success_frees_the_slot_for_the_next(void **state)
+{
+    (void)state;
+    struct core_record rows[2] = {running(1, 1), bench_row(2, CORE_STATE_QUEUED, "de-DE")};
+    bench_start(rows, 2, 1);
+    assert_int_equal(bench_count(BENCH_DISPATCH), 0);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    rows[0].state = CORE_STATE_SUCCEEDED;
+    (void)bench_answer(BENCH_FINISH, rows, 1);
+    assert_int_equal(bench_count(BENCH_DISPATCH), 1);
+    bench_stop();
+}
+
+/* The same report again, while the first is under way or after it, changes nothing. */
+static void test_core_report_that_comes_twice_counts_once(void **state)
+{
+    (void)state;
+    struct core_record row = running(1, 1);
+    bench_start(&row, 1, 1);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    assert_int_equal(bench_count(BENCH_FINISH), 1);
+    row.state = CORE_STATE_SUCCEEDED;
+    (void)bench_answer(BENCH_FINISH, &row, 1);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    assert_int_equal(bench.open_count, 0);
+    bench_stop();
+}
+
+/* A report of an older attempt is nobody's business any more. */
+static void test_core_report_of_an_older_attempt_is_dropped(void **state)
+{
+    (void)state;
+    struct core_record row = running(1, 2);
+    bench_start(&row, 1, 1);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    report(1, 3, CORE_OUTCOME_FAILED, "IO");
+    report(99, 1, CORE_OUTCOME_SUCCEEDED, "");
+    assert_int_equal(bench.open_count, 0);
+    bench_stop();
+}
+
+/* A result that the record cannot take ends the attempt as failed, instead of coming for ever. */
+static void test_core_report_that_the_record_refuses_fails_the_attempt(void **state)
+{
+    (void)state;
+    struct core_record row = running(1, 1);
+    bench_start(&row, 1, 1);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, "");
+    struct bench_open o = bench_take(BENCH_FINISH);
+    core_answer(bench.core, &(struct core_answer){.token = o.token,
+                                                  .status = ERR_DATABASE,
+                                                  .error_text = "version is missing"});
+    o = bench_take(BENCH_END);
+    assert_int_equal(o.end.outcome, CORE_OUTCOME_FAILED);
+    assert_int_equal(o.end.error_code, ERR_DATABASE);
+    bench_stop();
+}
+
+/* A lease that ran out ends the attempt as lost, charged to the crashes. */
+static void test_core_sweep_ends_a_lost_attempt(void **state)
+{
+    (void)state;
+    struct core_record row = running(1, 1);
+    bench_start(&row, 1, 1);
+    sweep(1, 1, CORE_EXPIRY_LOST);
+    struct bench_open o = bench_take(BENCH_END);
+    assert_int_equal(o.end.outcome, CORE_OUTCOME_LOST);
+    assert_int_equal(o.end.charge_crash, 1);
+    assert_false(o.end.is_final);
+    bench_stop();
+}
+
+/* While a result is on its way to the record, a sweep that was asked before it does not interfere.
+ */
+static void test_core_sweep_leaves_alone_what_is_being_recorded(void **state)
+{
+    (void)state;
+    struct core_record row = running(1, 1);
+    bench_start(&row, 1, 1);
+    struct core_worker_row worker;
+    struct core_world world = bench_world_of(&worker, 1);
+    bench.now_ms += 10000;
+    (void)core_tick(bench.core);
+    report(1, 1, CORE_OUTCOME_SUCCEEDED, ""); /* after the sweep was sent */
+    while (bench.open[0].call != BENCH_SWEEP) {
+        if (bench.open[0].call == BENCH_WORLD) {
+            bench_answer_world(&world);
+        } else {
+            (void)bench_answer(bench.open[0].call, NULL, 0);
+        }
+    }
+    struct core_expired late = {.job = bench_id(1), .attempt = 1, .expiry = CORE_EXPIRY_LOST};
+    struct bench_open o = bench_take(BENCH_SWEEP);
+    core_answer(bench.core,
+                &(struct core_answer){.token = o.token, .expired = &late, .expired_count = 1});
+    assert_int_equal(bench_count(BENCH_END), 0);
+    assert_int_equal(bench_count(BENCH_FINISH), 1);
+    bench_stop();
+}
+
+/* An offer that nobody took goes back uncharged. */
+static void test_core_sweep_takes_back_an_offer(void **state)
+{
+    (void)state;
+    struct core_record row = bench_row(1, CORE_STATE_DISPATCHED, "de-DE");
+    row.attempt = 1;
+    bench_start(&row, 1, 1);
+    sweep(1, 1, CORE_EXPIRY_UNDELIVERED);
+    struct bench_open o = bench_take(BENCH_END);
+    assert_int_equal(o.end.outcome, CORE_OUTCOME_UNDELIVERED);
+    assert_int_equal(o.end.charge_crash + o.end.charge_failure, 0);
+    assert_int_equal(o.end.error_code, 0);
+    bench_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core_report_of_success_frees_the_slot_for_the_next),
+        cmocka_unit_test(test_core_report_that_comes_twice_counts_once),
+        cmocka_unit_test(test_core_report_of_an_older_attempt_is_dropped),
+        cmocka_unit_test(test_core_report_that_the_record_refuses_fails_the_attempt),
+        cmocka_unit_test(test_core_sweep_ends_a_lost_attempt),
+        cmocka_unit_test(test_core_sweep_leaves_alone_what_is_being_recorded),
+        cmocka_unit_test(test_core_sweep_takes_back_an_offer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
