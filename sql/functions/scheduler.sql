@@ -1,6 +1,8 @@
 -- What the scheduler writes and reads. Each function takes the term first and is refused with MR001
 -- when that is no longer the leader's; each that changes jobs answers with their fresh rows, so that
 -- the scheduler's mirror follows the record. Locks are taken in the order of job ids.
+-- Those that work on given ids switch sequential scans off: their plans are made when a session starts,
+-- perhaps on an empty table, and kept while it grows.
 
 -- A job as the scheduler mirrors it. The spec travels only with what is to be offered to a worker.
 CREATE OR REPLACE VIEW meridian.job_mirror AS
@@ -54,7 +56,7 @@ END $$;
 CREATE OR REPLACE FUNCTION meridian.scheduler_changes(p_term bigint, p_after bigint, p_missing bigint[],
   p_limit integer)
 RETURNS TABLE (event bigint, job meridian.job_mirror)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   RETURN QUERY
@@ -63,9 +65,10 @@ BEGIN
       UNION ALL
       SELECT e.id, e.job, e.actor FROM event e WHERE e.id = ANY (p_missing)
     )
-    SELECT s.id, m FROM seen s
-    LEFT JOIN job_mirror m ON m.id = s.job AND s.actor <> 'scheduler'
-    ORDER BY s.id;
+    -- One lookup for each, and none for our own: a join would build the whole view at every turn.
+    SELECT s.id, CASE WHEN s.actor <> 'scheduler' AND s.job IS NOT NULL
+                      THEN (SELECT m FROM job_mirror m WHERE m.id = s.job) END
+    FROM seen s ORDER BY s.id;
 END $$;
 
 -- Markets, regions, workers and pauses, a row each.
@@ -212,7 +215,7 @@ END $$;
 -- Writes new jobs; those that exist are left as they are. Returns the ids that are new.
 CREATE OR REPLACE FUNCTION meridian.admit_write(p_jobs jsonb)
 RETURNS uuid[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   v_new uuid[];
 BEGIN
@@ -230,7 +233,8 @@ BEGIN
         WHEN s.error_code IS NOT NULL THEN s.error_text
         WHEN s.unique IS NOT NULL AND s.turn > 1 THEN 'unique: the key is named twice'
         ELSE admit_error(s.item) END AS why
-    FROM asked s WHERE s.copy = 1 AND NOT EXISTS (SELECT FROM job j WHERE j.id = s.id)
+    FROM asked s WHERE s.copy = 1
+      AND (SELECT j.id FROM job j WHERE j.id = s.id) IS NULL -- a lookup each, however large the table
   ), added AS (
     INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
       submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
@@ -302,18 +306,18 @@ END $$;
 -- Admits submissions; a known id is answered with what became of it.
 CREATE OR REPLACE FUNCTION meridian.job_admit(p_term bigint, p_jobs jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM admit_write(p_jobs);
   RETURN QUERY SELECT m.* FROM job_mirror m
-    WHERE m.id IN (SELECT (j ->> 'id')::uuid FROM jsonb_array_elements(p_jobs) AS j);
+    WHERE m.id = ANY (ARRAY(SELECT (j ->> 'id')::uuid FROM jsonb_array_elements(p_jobs) AS j));
 END $$;
 
 -- The children of a nightly, all or none. Their ids derive from the parent's, so this is repeatable.
 CREATE OR REPLACE FUNCTION meridian.job_fan_out(p_term bigint, p_parent uuid, p_jobs jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   v_parent job;
 BEGIN
@@ -334,7 +338,7 @@ END $$;
 -- waiting -> queued, for jobs that need nothing any more.
 CREATE OR REPLACE FUNCTION meridian.job_release(p_term bigint, p_ids uuid[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
@@ -354,7 +358,7 @@ END $$;
 CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
   p_regions text[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
@@ -379,7 +383,7 @@ END $$;
 CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_job uuid, p_number integer,
   p_worker text, p_peak_rss_kb bigint, p_result jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result);
   RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_job;
@@ -459,21 +463,22 @@ END $$;
 
 CREATE OR REPLACE FUNCTION meridian.attempt_fail(p_term bigint, p_ends jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM attempt_end(e) FROM jsonb_array_elements(p_ends) AS e ORDER BY e ->> 'job';
   RETURN QUERY SELECT m.* FROM job_mirror m
-    WHERE m.id IN (SELECT (e ->> 'job')::uuid FROM jsonb_array_elements(p_ends) AS e);
+    WHERE m.id = ANY (ARRAY(SELECT (e ->> 'job')::uuid FROM jsonb_array_elements(p_ends) AS e));
 END $$;
 
 -- Jobs that end without an attempt: skipped because of an ancestor, or failed before they could start.
 CREATE OR REPLACE FUNCTION meridian.job_skip(p_term bigint, p_skips jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
-  PERFORM FROM job WHERE id IN (SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s)
+  PERFORM FROM job
+  WHERE id = ANY (ARRAY(SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s))
   ORDER BY id FOR UPDATE;
   WITH asked AS (
     SELECT * FROM jsonb_to_recordset(p_skips) AS s(job uuid, state text, error_code text, error_text text)
@@ -487,7 +492,7 @@ BEGIN
   INSERT INTO event (job, actor, from_state, to_state, reason)
   SELECT m.id, 'scheduler', b.state, m.state, m.error_text FROM moved m JOIN before b ON b.id = m.id;
   RETURN QUERY SELECT m.* FROM job_mirror m
-    WHERE m.id IN (SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s);
+    WHERE m.id = ANY (ARRAY(SELECT (s ->> 'job')::uuid FROM jsonb_array_elements(p_skips) AS s));
 END $$;
 
 -- Closes one parent whose children have all ended. A child that was retried counts by its retry.
@@ -533,7 +538,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION meridian.job_close(p_term bigint, p_ids uuid[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;

@@ -270,8 +270,9 @@ static inline void bench_on_ready(const struct redis_entry *entry, void *data)
     take->count++;
 }
 
-/* Takes one offer and claims it. False when none came, or another attempt had been meant. */
-static inline bool bench_claim(struct bench_worker *w, struct message_ready *ret, int timeout_ms)
+/* Takes one offer, without claiming it; false when none came in time. */
+static inline bool bench_take_offer(struct bench_worker *w, struct message_ready *ret,
+                                    int timeout_ms)
 {
     char key[BENCH_KEY];
     char block[16];
@@ -279,28 +280,51 @@ static inline bool bench_claim(struct bench_worker *w, struct message_ready *ret
     const struct redis_reply *reply = NULL;
     (void)snprintf(key, sizeof key, "{%s}:ready:%s", w->bench->prefix, w->region);
     (void)snprintf(block, sizeof block, "%d", timeout_ms);
-    bench_renew(w, "00000000-0000-0000-0000-000000000000", 1); /* a worker shows that it lives */
-    int made = REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XGROUP", "CREATE", key, "workers", "0",
-                               "MKSTREAM");
-    assert_true(made == 0 || made == ERR_EXISTS);
     const char *args[] = {"XREADGROUP", "GROUP", "workers", w->name, "COUNT", "1",
                           "BLOCK",      block,   "STREAMS", key,     ">"};
-    if (redis_sync_send_texts(w->bench->redis, args, 11, timeout_ms + 5000, &reply, &e)) {
-        return false;
+    int rc = redis_sync_send_texts(w->bench->redis, args, 11, timeout_ms + 5000, &reply, &e);
+    if (rc == ERR_NOTFOUND) { /* nobody has read this stream yet, or Redis has forgotten */
+        int made = REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XGROUP", "CREATE", key, "workers",
+                                   "0", "MKSTREAM");
+        assert_true(made == 0 || made == ERR_EXISTS);
+        rc = redis_sync_send_texts(w->bench->redis, args, 11, timeout_ms + 5000, &reply, &e);
     }
     struct bench_take take = {.message = ret};
-    (void)redis_read_entries(reply, bench_on_ready, &take);
+    (void)redis_read_entries(rc ? NULL : reply, bench_on_ready, &take);
     if (take.count == 0) {
         return false;
     }
     if (REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XACK", key, "workers", take.id)) {
         fail_msg("%s", e.text);
     }
+    return true;
+}
+
+/* Claims what was taken; false when another attempt is meant by now. */
+static inline bool bench_claim_offer(struct bench_worker *w, const struct message_ready *offer)
+{
     char sql[512];
     (void)snprintf(sql, sizeof sql,
                    "SELECT meridian.attempt_claim('%s', %d, '%s', '%s', '%s', 15000)",
-                   ret->job.text, ret->attempt, w->name, w->incarnation.text, w->region);
+                   offer->job.text, offer->attempt, w->name, w->incarnation.text, w->region);
     return strcmp(bench_ask(w->bench, sql), "t") == 0;
+}
+
+/* When the next offer came, in microseconds of the monotonic clock. */
+static inline int64_t bench_await_offer(struct bench_worker *w, struct message_ready *ret)
+{
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    while (!bench_take_offer(w, ret, 1000)) {
+        assert_true(clock_mono_ms() < until);
+    }
+    return clock_mono_us();
+}
+
+/* Takes one offer and claims it. False when none came, or another attempt had been meant. */
+static inline bool bench_claim(struct bench_worker *w, struct message_ready *ret, int timeout_ms)
+{
+    bench_renew(w, "00000000-0000-0000-0000-000000000000", 1); /* a worker shows that it lives */
+    return bench_take_offer(w, ret, timeout_ms) && bench_claim_offer(w, ret);
 }
 
 static inline void bench_result(struct bench_worker *w, const struct message_ready *job,
