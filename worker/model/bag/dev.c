@@ -101,6 +101,9 @@ void bag__dev_score(struct bag_dev *d, const struct bag_linear *linear,
         size_t count = load_terms(d, i);
         b->kernels->gather(scores, linear->table, b->stride, b->stride, d->terms, count);
         if (hidden) {
+            for (uint32_t k = 0; k < b->labels; k++) {
+                scores[k] *= BAG_LINEAR_SHARE;
+            }
             score_hidden(d, hidden, count, scores);
         }
     }

@@ -7,6 +7,9 @@
 /* The towers of the low-rank part: of all features, of words, of characters. */
 enum { BAG_TOWER_ALL = 0, BAG_TOWER_WORDS, BAG_TOWER_CHARS, BAG_TOWERS };
 
+/* With towers, the linear part's score counts this much: against three others it would be lost. */
+#define BAG_LINEAR_SHARE 1.5f
+
 enum bag_storage { BAG_BORROWED = 0, BAG_OWNED, BAG_MAPPED };
 
 struct bag_model {

@@ -15,7 +15,7 @@ void bag_params_default(struct bag_params *p)
         .class_weight = BAG_CLASS_EQUAL,
         .epochs = 8,
         .hidden = 128,
-        .hidden_epochs = 6,
+        .hidden_epochs = 10,
         .hidden_rows_max = 200000,
         .hidden_count_min = 2,
         .patience = 2,

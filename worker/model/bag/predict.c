@@ -72,6 +72,9 @@ void bag__model_score(const struct bag_model *m, const struct bag_hit *hits, siz
                            m->label_count);
     }
     if (m->hidden) {
+        for (uint32_t k = 0; k < m->label_count; k++) {
+            ret_scores[k] *= BAG_LINEAR_SHARE;
+        }
         add_hidden(m, hits, count, blocks, work, ret_scores);
     }
 }

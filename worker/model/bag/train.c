@@ -18,7 +18,7 @@
 /* Scores of two parts that each were sharp enough alone are too sharp together; what dev sets
  * agree on, for when there is no dev. */
 static const double temperature_alone = 0.8;
-static const double temperature_both = 3.2;
+static const double temperature_both = 4.5;
 
 struct trainer {
     const struct bag_params *p;
