@@ -1467,7 +1467,8 @@ static void handle(struct event *e)
     }
 }
 
-static void check_all(void)
+/* touches_core: the event may have changed a mirror. */
+static void check_all(bool touches_core)
 {
     note_slots();
     rec_check(&w.record);
@@ -1475,7 +1476,7 @@ static void check_all(void)
     for (int i = 0; i < SCHEDULERS; i++) {
         const struct scheduler *s = &w.schedulers[i];
         leaders += s->is_leading && w.now < s->trusted_until && w.now >= s->paused_until;
-        if (s->is_started) {
+        if (s->is_started && touches_core) {
             core_check(s->core);
         }
     }
@@ -1503,7 +1504,7 @@ static void night_run(uint64_t seed)
     while (!night_is_over()) {
         struct event e = pop();
         handle(&e);
-        check_all();
+        check_all(e.kind != EVENT_EXECUTE && e.kind != EVENT_WORKER && e.kind != EVENT_READY);
         w.events_total++;
         CHECK(w.now < NIGHT_END_MS); /* every job has a live path */
     }
