@@ -339,9 +339,16 @@ static int pg_run(struct servers *s, const char *program, const char *const *arg
                   const char *log_path)
 {
     char path[PATH_SIZE + 32];
+    const char *full_argv[ARGUMENTS_MAX] = {path}; /* initdb finds postgres beside its argv[0] */
     print(path, sizeof path, "%s/%s", s->pg_bin, program);
-    pid_t pid = process_start(&(struct process_options){
-        .program = path, .argv = argv, .log_path = log_path, .uid = s->pg_uid, .gid = s->pg_gid});
+    for (size_t i = 1; argv[i - 1] && i < ARGUMENTS_MAX - 1; i++) {
+        full_argv[i] = argv[i];
+    }
+    pid_t pid = process_start(&(struct process_options){.program = path,
+                                                        .argv = full_argv,
+                                                        .log_path = log_path,
+                                                        .uid = s->pg_uid,
+                                                        .gid = s->pg_gid});
     int status = process_wait(pid, START_MS);
     if (status < 0) {
         kill_one(pid);
@@ -393,7 +400,7 @@ static void pg_spawn(struct servers *s)
     print(program, sizeof program, "%s/postgres", s->pg_bin);
     const char *fsync = s->is_pg_durable ? "fsync=on" : "fsync=off";
     const char *commit = s->is_pg_durable ? "synchronous_commit=on" : "synchronous_commit=off";
-    const char *argv[] = {"postgres",
+    const char *argv[] = {program,
                           "-D",
                           data,
                           "-c",
