@@ -217,7 +217,22 @@ static int check(const struct bag_params *p, const struct bag_data *train,
     return 0;
 }
 
-static void fill_report(struct trainer *t, struct bag_report *report)
+/* Scores dev with or without the towers at the best temperature; false when dev has no known label.
+ */
+static bool score_dev(struct trainer *t, const struct bag_hidden *hidden, struct bag_report *ret)
+{
+    bag__dev_score(&t->dev, &t->linear, hidden);
+    if (!isfinite(bag__dev_loss(&t->dev, 1, &ret->dev_accuracy))) {
+        return false;
+    }
+    ret->temperature = bag__dev_temperature(&t->dev);
+    ret->dev_loss = bag__dev_loss(&t->dev, ret->temperature, NULL);
+    return true;
+}
+
+/* Fills the report; returns the towers, or NULL when there are none or dev is better without: on
+ * few and noisy samples they learn the noise. */
+static const struct bag_hidden *judge(struct trainer *t, struct bag_report *report)
 {
     const struct bag_hidden *hidden = t->p->hidden ? &t->hidden : NULL;
     *report = (struct bag_report){.epochs_run = t->linear_epochs,
@@ -228,14 +243,15 @@ static void fill_report(struct trainer *t, struct bag_report *report)
                                   .temperature = hidden ? temperature_both : temperature_alone,
                                   .features = t->problem.features,
                                   .samples = t->problem.data->samples};
-    if (t->has_dev) {
-        bag__dev_score(&t->dev, &t->linear, hidden);
-        double loss = bag__dev_loss(&t->dev, 1, &report->dev_accuracy);
-        if (isfinite(loss)) {
-            report->temperature = bag__dev_temperature(&t->dev);
-            report->dev_loss = bag__dev_loss(&t->dev, report->temperature, NULL);
-        }
+    if (!t->has_dev || !score_dev(t, hidden, report) || !hidden) {
+        return hidden;
     }
+    struct bag_report alone = *report;
+    if (score_dev(t, NULL, &alone) && alone.dev_loss < report->dev_loss) {
+        *report = alone;
+        hidden = NULL;
+    }
+    return hidden;
 }
 
 static int train_parts(struct trainer *t, const struct bag_data *train, const struct bag_data *dev,
@@ -269,9 +285,8 @@ int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_dat
     rc = rc ? rc : bag__data_seal(train, e);
     rc = rc ? rc : train_parts(&t, train, dev, base, e);
     if (rc == 0) {
-        fill_report(&t, report);
-        rc = bag__export(ret, &t.problem, &t.linear, p->hidden ? &t.hidden : NULL,
-                         report->temperature, e);
+        const struct bag_hidden *hidden = judge(&t, report);
+        rc = bag__export(ret, &t.problem, &t.linear, hidden, report->temperature, e);
     }
     bag__dev_close(&t.dev);
     bag__hidden_close(&t.hidden);
