@@ -31,7 +31,7 @@ struct request {
     int rc;                /* of an ended one */
     PGresult *held;        /* the answer so far */
     bool has_failed;       /* held is an error */
-    char name[NAME_BYTES]; /* prepared by this request, or "" */
+    char name[NAME_BYTES]; /* this request prepares it, and the server has not said yes; or "" */
     struct pg_error error;
 };
 
@@ -233,6 +233,10 @@ static void take_result(struct pg *p, PGresult *result)
     PQclear(r->held);
     r->held = result;
     r->has_failed = status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK;
+    if (!r->has_failed) {
+        /* The first answer is the preparation's. It stays when what it was made for fails. */
+        r->name[0] = '\0';
+    }
 }
 
 /* Reads all answers at hand. False when a callback changed the connection under us. */

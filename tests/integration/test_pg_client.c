@@ -153,6 +153,49 @@ static void test_pg_fenced_is_told(void **state)
     close_client(&loop, &s);
 }
 
+/* A statement whose first run fails is prepared all the same: the next run works. */
+static void test_pg_named_statement_survives_a_failed_first_run(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct seen s;
+    struct pg *p = open_client(&loop, &s, 0);
+    RUN_UNTIL(&loop, pg_is_ready(p));
+    static const char sql[] = "SELECT (10 / $1::integer)::bigint";
+    const char *bad[] = {"0"};
+    const char *good[] = {"1"};
+    assert_int_equal(pg_send_texts(p, "divide", sql, bad, 1, on_value, &s), 0);
+    RUN_UNTIL(&loop, s.calls == 1);
+    assert_int_equal(s.good, 0);
+    s.next_value = 10;
+    assert_int_equal(pg_send_texts(p, "divide", sql, good, 1, on_value, &s), 0);
+    RUN_UNTIL(&loop, s.calls == 2);
+    assert_int_equal(s.good, 1);
+    close_client(&loop, &s);
+}
+
+/* A statement that cannot be prepared is tried again by the next request of its name. */
+static void test_pg_named_statement_that_failed_to_prepare_is_prepared_again(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct seen s;
+    struct pg *p = open_client(&loop, &s, 0);
+    RUN_UNTIL(&loop, pg_is_ready(p));
+    assert_int_equal(
+        pg_send_texts(p, "late", "SELECT a::bigint FROM test_late", NULL, 0, on_value, &s), 0);
+    RUN_UNTIL(&loop, s.calls == 1);
+    assert_int_equal(s.good, 0);
+    assert_int_equal(
+        pg_send_texts(p, NULL, "CREATE TABLE test_late AS SELECT 3 AS a", NULL, 0, NULL, NULL), 0);
+    s.next_value = 3;
+    assert_int_equal(
+        pg_send_texts(p, "late", "SELECT a::bigint FROM test_late", NULL, 0, on_value, &s), 0);
+    RUN_UNTIL(&loop, s.calls == 2);
+    assert_int_equal(s.good, 1);
+    close_client(&loop, &s);
+}
+
 /* kill -9 of the server: each callback comes once, the client comes back by itself, names are
  * prepared again. */
 static void test_pg_comes_back_after_kill(void **state)
@@ -397,6 +440,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pg_pipeline_keeps_order_and_errors_apart),
         cmocka_unit_test(test_pg_fenced_is_told),
+        cmocka_unit_test(test_pg_named_statement_survives_a_failed_first_run),
+        cmocka_unit_test(test_pg_named_statement_that_failed_to_prepare_is_prepared_again),
         cmocka_unit_test(test_pg_comes_back_after_kill),
         cmocka_unit_test(test_pg_silent_server_times_out),
         cmocka_unit_test(test_pg_close_answers_everything),
