@@ -300,7 +300,7 @@ BEGIN
   END IF;
   INSERT INTO job (id, kind, task, state, spec, priority, night, submitted_by)
   VALUES (v_id, p_schedule.kind, p_schedule.task, 'waiting',
-    p_schedule.spec || jsonb_build_object('task', p_schedule.task, 'markets', p_markets),
+    p_schedule.spec || jsonb_build_object('markets', p_markets),
     p_schedule.priority, (p_at AT TIME ZONE p_zone)::date, 'schedule ' || p_schedule.name)
   ON CONFLICT (id) DO NOTHING;
   INSERT INTO firing (schedule, timezone, nominal_at, job) VALUES (p_schedule.name, p_zone, p_at, v_id);

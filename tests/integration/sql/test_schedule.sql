@@ -32,7 +32,8 @@ SELECT pg_temp.expect_equal('not again', (SELECT count(*)::text FROM meridian.sc
 SELECT pg_temp.expect('the latest', bool_and(f.nominal_at > now() - interval '25 hours'))
 FROM meridian.firing f;
 SELECT pg_temp.expect('the night is the local date', bool_and(j.night = (f.nominal_at AT TIME ZONE f.timezone)::date
-  AND j.state = 'waiting' AND j.spec @> '{"epochs": 3, "task": "t"}' AND j.region IS NULL))
+  AND j.state = 'waiting' AND j.spec = jsonb_build_object('epochs', 3, 'markets', j.spec -> 'markets') AND j.task = 't'
+  AND j.region IS NULL))
 FROM meridian.firing f JOIN meridian.job j ON j.id = f.job;
 -- Paused: nothing; resumed: what was missed meanwhile stays missed.
 DELETE FROM meridian.firing;
