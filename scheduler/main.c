@@ -1,19 +1,29 @@
 /* meridian-scheduler: settings, then the loop. */
 #include "common/base/log.h"
 #include "common/config/config.h"
+#include "common/pg/pg_sync.h"
 #include "scheduler/scheduler.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
 struct settings {
     struct config_common common;
+    bool check;
     const char *role;
     int64_t ttl_ms;
     int64_t undelivered_ms;
 };
 
+enum { CHECK_TIMEOUT_MS = 2000, SILENT_MS_MAX = 10000, LEADER_TTL_MS_MAX = 60000 };
+
+/* Sorted by name. */
 static const struct config_entry entries[] = {
+    {.name = "check",
+     .type = CONFIG_BOOL,
+     .offset = offsetof(struct settings, check),
+     .help = "only tell whether a leader is at work: exit 0 when it renewed within 10 s, else 1"},
     {.name = "database-role",
      .variable = "MERIDIAN_SCHEDULER_ROLE",
      .type = CONFIG_TEXT,
@@ -25,7 +35,7 @@ static const struct config_entry entries[] = {
      .offset = offsetof(struct settings, ttl_ms),
      .fallback = "5s",
      .min = 2000,
-     .max = 60000,
+     .max = LEADER_TTL_MS_MAX,
      .help = "TIME after which a standby takes over from a leader that is silent"},
     {.name = "undelivered-after",
      .variable = "MERIDIAN_UNDELIVERED_AFTER",
@@ -45,6 +55,29 @@ static void print_help(const struct config_table *tables, size_t count)
          "  meridian-scheduler --redis-url redis://localhost:6379/0 \\\n"
          "                     --database-url postgresql://localhost/meridian\n");
     config_print_help(stdout, tables, count);
+}
+
+/* Of any scheduler: one that stands by is well when another leads. */
+static int check(const struct settings *settings)
+{
+    char silent[24];
+    const char *const params[] = {silent};
+    struct err_buf e = {{0}};
+    bool is_led = false;
+    /* The row has when the term ends, which is ttl after it was renewed. */
+    (void)snprintf(silent, sizeof silent, "%lld", (long long)(SILENT_MS_MAX - settings->ttl_ms));
+    const struct pg_query question = {
+        .sql = "SELECT expires_at + $1::integer * interval '1 ms' > clock_timestamp()"
+               " FROM meridian.leader",
+        .params = params,
+        .param_count = 1};
+    if (pg_sync_ask(settings->common.database_url, "meridian-scheduler-check", CHECK_TIMEOUT_MS,
+                    &question, &is_led, &e)) {
+        (void)fprintf(stderr, "meridian-scheduler: %s\n", e.text);
+        return 1;
+    }
+    (void)puts(is_led ? "a leader is at work" : "no leader renewed within 10 s");
+    return is_led ? 0 : 1;
 }
 
 static int run(const struct settings *settings)
@@ -92,5 +125,5 @@ int main(int argc, char **argv)
         puts("meridian-scheduler " MERIDIAN_VERSION);
         return 0;
     }
-    return run(&settings);
+    return settings.check ? check(&settings) : run(&settings);
 }

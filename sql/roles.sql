@@ -71,6 +71,7 @@ BEGIN
         meridian.evaluation, meridian.migration TO %I', v_role);
       EXECUTE format('GRANT SELECT (id, kind, market, task, region, state, attempt, parent, night)
         ON meridian.job TO %I', v_role);
+      EXECUTE format('GRANT SELECT (name, state, seen_at) ON meridian.worker TO %I', v_role);
       EXECUTE format('GRANT INSERT ON meridian.snapshot, meridian.artifact, meridian.artifact_chunk
         TO %I', v_role);
       v_functions := ARRAY['worker_hello', 'worker_bye', 'attempt_claim', 'lease_renew',

@@ -3,18 +3,21 @@
 #include "common/base/log.h"
 #include "common/config/config.h"
 #include "common/job/job.h"
+#include "common/pg/pg_sync.h"
 #include "worker/runner/runner.h"
 #include "worker/supervisor/supervisor.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, SLOTS_MAX = 256 };
+enum { EXIT_USAGE = 2, SLOTS_MAX = 256, CHECK_TIMEOUT_MS = 2000 };
 
 struct settings {
+    bool check;
     const char *region;
     const char *name;
     int64_t slots;
@@ -25,6 +28,10 @@ struct settings {
 
 /* Sorted by name. */
 static const struct config_entry entries[] = {
+    {.name = "check",
+     .type = CONFIG_BOOL,
+     .offset = offsetof(struct settings, check),
+     .help = "only tell whether the worker of this --name lives: exit 0 when seen within 10 s"},
     {.name = "grace",
      .variable = "MERIDIAN_GRACE",
      .type = CONFIG_DURATION,
@@ -101,9 +108,10 @@ static void set_defaults(struct settings *s)
     }
 }
 
-static int check(const struct settings *s, const struct config_common *c, struct err_buf *e)
+static int check_settings(const struct settings *s, const struct config_common *c,
+                          struct err_buf *e)
 {
-    if (!job_region_is_valid(s->region)) {
+    if (!s->check && !job_region_is_valid(s->region)) {
         return err_set(e, ERR_INVALID,
                        "--region: \"%.40s\" is not a region's name (a-z, 0-9 and -, at most 32)",
                        s->region);
@@ -111,11 +119,32 @@ static int check(const struct settings *s, const struct config_common *c, struct
     if (strpbrk(s->name, " \t\n")) {
         return err_set(e, ERR_INVALID, "--name: a name has no spaces");
     }
-    if (!c->redis_url || !c->database_url) {
+    bool has_redis = s->check || c->redis_url;
+    if (!has_redis || !c->database_url) {
         return err_set(e, ERR_INVALID, "%s is not set; . ops/env sets it after ops/quickstart",
-                       c->redis_url ? "MERIDIAN_DATABASE_URL" : "MERIDIAN_REDIS_URL");
+                       has_redis ? "MERIDIAN_DATABASE_URL" : "MERIDIAN_REDIS_URL");
     }
     return 0;
+}
+
+/* Whether the supervisor of that name keeps in touch with the record. */
+static int check(const struct settings *s, const struct config_common *c)
+{
+    const char *const params[] = {s->name};
+    struct err_buf e = {{0}};
+    bool is_seen = false;
+    const struct pg_query question = {
+        .sql = "SELECT state <> 'gone' AND seen_at > clock_timestamp() - interval '10 s'"
+               " FROM meridian.worker WHERE name = $1",
+        .params = params,
+        .param_count = 1};
+    if (pg_sync_ask(c->database_url, "meridian-worker-check", CHECK_TIMEOUT_MS, &question, &is_seen,
+                    &e)) {
+        (void)fprintf(stderr, "meridian-worker: %s\n", e.text);
+        return 1;
+    }
+    (void)printf("worker \"%s\" %s\n", s->name, is_seen ? "is up" : "was not seen within 10 s");
+    return is_seen ? 0 : 1;
 }
 
 /* Runners read their settings from the environment, flags of ours included. */
@@ -177,10 +206,13 @@ int main(int argc, char **argv)
     rc = rc == 0 ? config_common_finish(&common, &e) : rc;
     if (rc == 0) {
         set_defaults(&settings);
-        rc = check(&settings, &common, &e);
+        rc = check_settings(&settings, &common, &e);
     }
     if (rc != 0) {
         return usage_error(&e);
+    }
+    if (settings.check) {
+        return check(&settings, &common);
     }
     export_settings(&common);
     return supervise(&settings, &common);

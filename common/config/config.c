@@ -269,7 +269,7 @@ static bool is_set(const struct config_table *t, const struct config_entry *entr
 
 static int check_required(const struct loader *l)
 {
-    if (is_true(l, "help") || is_true(l, "version")) {
+    if (is_true(l, "help") || is_true(l, "version") || is_true(l, "check")) {
         return 0;
     }
     for (size_t t = 0; t < l->count; t++) {

@@ -74,7 +74,7 @@ MUST_CHECK int config_common_finish(struct config_common *c, struct err_buf *e);
  * and "--" (the rest is no flags). argv[0] is skipped. Arguments that are no flags are moved to
  * the front of argv[1...] in their order; their number is *ret_count. The values point into argv
  * and the environment (kept: they must not change). Required settings are not demanded when a
- * boolean setting called "help" or "version" is given.
+ * boolean setting called "help", "version" or "check" is given.
  *
  * ERR_INVALID: "--slots: 0 is below 1", "MERIDIAN_LOG: ...", "--slot: no such flag, did you mean
  * --slots?".

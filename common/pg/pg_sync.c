@@ -226,6 +226,22 @@ int pg_sync_query(struct pg_sync *s, const struct pg_query *q, struct pg_result 
     return finish(s, pg, ret, e);
 }
 
+int pg_sync_ask(const char *url, const char *application_name, int64_t timeout_ms,
+                const struct pg_query *question, bool *ret, struct err_buf *e)
+{
+    struct pg_sync *s = NULL;
+    struct pg_result *r = NULL;
+    int rc = pg_sync_open(&s, url, application_name, timeout_ms, e);
+    rc = rc ? rc : pg_sync_limit(s, timeout_ms, e);
+    rc = rc ? rc : pg_sync_query(s, question, &r, e);
+    if (rc == 0) {
+        *ret = pg_rows(r) > 0 && pg_columns(r) > 0 && pg_bool(r, 0, 0);
+        pg_result_free(r);
+    }
+    pg_sync_close(s);
+    return rc;
+}
+
 /* The line of the script at the server's character position (counted in characters, UTF-8). */
 static size_t line_at(const char *script, long position)
 {

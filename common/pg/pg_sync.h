@@ -14,6 +14,7 @@
 #include "common/base/span.h"
 #include "common/pg/result.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,10 @@ MUST_CHECK int pg_sync_exec(struct pg_sync *s, const char *sql, const char *cons
 MUST_CHECK int pg_sync_query(struct pg_sync *s, const struct pg_query *query,
                              struct pg_result **ret, struct err_buf *e);
 void pg_result_free(struct pg_result *r);
+/* A health check: connects, asks what is answered by one true or false, and closes; connecting and
+ * the statement may each take timeout_ms. *ret is false for no row and for null. */
+MUST_CHECK int pg_sync_ask(const char *url, const char *application_name, int64_t timeout_ms,
+                           const struct pg_query *question, bool *ret, struct err_buf *e);
 /* Any number of statements without parameters: a migration. All or nothing unless the script has
  * own transactions; the message names the line of the script. */
 MUST_CHECK int pg_sync_run(struct pg_sync *s, const char *script, struct err_buf *e);

@@ -311,6 +311,77 @@ static void test_scheduler_expands_and_closes_a_nightly(void **state)
     bench_close(&b);
 }
 
+/* A schedule that is due becomes a nightly with children, without anybody's help. */
+static void test_scheduler_fires_a_schedule(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "schedule");
+    b.scheduler = bench_start(&b, "schedule.log");
+    (void)bench_ask(&b, "SELECT meridian.schedule_set('nightly', '* * * * *', 'Europe/Berlin',"
+                        " 'intent', '{de-DE}', NULL, NULL, NULL, 'test')");
+    (void)bench_ask(&b, "UPDATE meridian.schedule SET changed_at = now() - interval '2 min'");
+    assert_true(bench_eventually(
+        &b,
+        "SELECT string_agg(DISTINCT kind, ' ') FROM meridian.job WHERE parent = (SELECT job FROM"
+        " meridian.firing ORDER BY nominal_at LIMIT 1)",
+        "evaluate finetune", BENCH_WAIT_MS));
+    bench_close(&b);
+}
+
+/* A result that the record refuses fails the attempt with the record's words, and nothing of it is
+ * kept. */
+static void test_scheduler_fails_a_result_that_cannot_be_recorded(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "refused");
+    b.scheduler = bench_start(&b, "refused.log");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct message_submission m = {.id = bench_uuid(), .spec = span_of("{\"max_attempts\": 1}")};
+    strcpy(m.kind, "finetune");
+    strcpy(m.market, "de-DE");
+    strcpy(m.task, "intent");
+    bench_submit(&b, &m);
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL); /* of a noop: it has no version */
+    assert_true(job_becomes(&b, m.id.text, "failed"));
+    assert_string_equal(
+        bench_ask_job(&b, "SELECT error_text FROM meridian.job WHERE id = ", m.id.text),
+        "the result cannot be recorded: version is missing");
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.version"), "0");
+    struct uuid next = bench_noop(&b, "de-DE", ""); /* and the next result is recorded */
+    work(&w, 1);
+    assert_true(job_becomes(&b, next.text, "succeeded"));
+    bench_close(&b);
+}
+
+static int check_of(struct bench *b)
+{
+    const char *argv[] = {
+        "meridian-scheduler", "--check", "--database-url", b->url, "--leader-ttl", "2s", NULL};
+    return servers_run(b->servers, "meridian-scheduler", argv, NULL, "check.log", 10000);
+}
+
+/* --check tells whether a leader is at work, for health checks; without a record it says no. */
+static void test_scheduler_check_tells_whether_a_leader_works(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "check");
+    assert_int_equal(check_of(&b), 1);
+    b.scheduler = bench_start(&b, "checked.log");
+    assert_true(bench_eventually(&b, "SELECT count(*) FROM meridian.leader", "1", BENCH_WAIT_MS));
+    assert_int_equal(check_of(&b), 0);
+    assert_int_equal(servers_wait(b.servers, b.scheduler, SIGKILL, 5000), SIGKILL);
+    b.scheduler = 0;
+    (void)bench_ask(&b, "UPDATE meridian.leader SET expires_at = now() - interval '9 s'");
+    assert_int_equal(check_of(&b), 1);
+    bench_close(&b);
+}
+
 /* Killed in the middle, the scheduler goes on where the record says: nothing is lost, nothing runs
  * twice for effect. */
 static void test_scheduler_survives_kill_9(void **state)
@@ -467,6 +538,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_offers_only_free_slots_of_the_region),
         cmocka_unit_test(test_scheduler_sees_pause_resume_and_cancel),
         cmocka_unit_test(test_scheduler_expands_and_closes_a_nightly),
+        cmocka_unit_test(test_scheduler_fires_a_schedule),
+        cmocka_unit_test(test_scheduler_fails_a_result_that_cannot_be_recorded),
+        cmocka_unit_test(test_scheduler_check_tells_whether_a_leader_works),
         cmocka_unit_test(test_scheduler_survives_kill_9),
         cmocka_unit_test(test_scheduler_standby_takes_over),
         cmocka_unit_test(test_scheduler_survives_a_redis_that_forgets),

@@ -28,6 +28,28 @@ static void test_worker_runs_a_job(void **state)
                        j.id.text));
 }
 
+static int check_of(struct fixture *f, const char *name)
+{
+    char database[512];
+    (void)snprintf(database, sizeof database,
+                   "MERIDIAN_DATABASE_URL=%s?options=-crole%%3Dmeridian_worker",
+                   servers_pg_url(f->servers));
+    const char *const argv[] = {"meridian-worker", "--check", "--name", name, NULL};
+    const char *const env[] = {database, NULL};
+    return servers_run(f->servers, "meridian-worker", argv, env, "check.log", 10000);
+}
+
+/* --check, with a worker's rights and without a region: is the one of that name there? */
+static void test_worker_check_tells_whether_it_lives(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(check_of(f, "checked"), 1);
+    pid_t pid = worker_start(f, "checked", "emea", "30s");
+    assert_int_equal(check_of(f, "checked"), 0);
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(check_of(f, "checked"), 1);
+}
+
 /* The same ready message twice: one claim, and nothing is left in the stream. */
 static void test_worker_runs_a_duplicate_once(void **state)
 {
@@ -364,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worker_runs_a_job),
+        cmocka_unit_test(test_worker_check_tells_whether_it_lives),
         cmocka_unit_test(test_worker_runs_a_duplicate_once),
         cmocka_unit_test(test_worker_refuses_another_region),
         cmocka_unit_test(test_worker_reports_a_crash),
