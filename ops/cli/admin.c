@@ -159,7 +159,7 @@ static const struct config_entry market_set_flags[] = {
     CLI_FLAG("language", CONFIG_TEXT, language, "LANGUAGE, such as de"),
     CLI_FLAG("max-running", CONFIG_TEXT, max_running, "N jobs at most at once; 0 = no limit"),
     CLI_FLAG("min-support", CONFIG_TEXT, min_support,
-             "N test samples from which a class is watched for collapse (default 20)"),
+             "N test samples from which a class is watched for collapse (default 5)"),
     CLI_FLAG("region", CONFIG_TEXT, region,
              "REGION that the texts stay in; needed for a new market"),
     CLI_FLAG("timezone", CONFIG_TEXT, timezone, "ZONE, such as Europe/Berlin (default UTC)"),

@@ -321,7 +321,7 @@ BEGIN
   VALUES (p_code, coalesce(p_region, v_old.region), coalesce(p_timezone, v_old.timezone, 'UTC'),
     coalesce(p_language, v_old.language), coalesce(p_weight, v_old.weight, 1),
     coalesce(p_max_running, v_old.max_running, 0), coalesce(p_tolerance, v_old.tolerance, 0.01),
-    coalesce(p_min_support, v_old.min_support, 20), coalesce(p_collapse_drop, v_old.collapse_drop, 0.25))
+    coalesce(p_min_support, v_old.min_support, 5), coalesce(p_collapse_drop, v_old.collapse_drop, 0.25))
   ON CONFLICT (code) DO UPDATE SET region = excluded.region, timezone = excluded.timezone,
     language = excluded.language, weight = excluded.weight, max_running = excluded.max_running,
     tolerance = excluded.tolerance, min_support = excluded.min_support,

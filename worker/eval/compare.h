@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define COMPARE_RESAMPLES 10000
-#define COMPARE_MIN_SUPPORT 20
+#define COMPARE_MIN_SUPPORT 5 /* the sign test below is what keeps noise out */
 #define COMPARE_COLLAPSE_DROP 0.25
 #define COMPARE_COLLAPSE_ALPHA 0.01
 

@@ -99,7 +99,7 @@ SELECT pg_temp.expect_refused(state, words, statement) FROM (VALUES
 SELECT pg_temp.expect('changed, the rest stays', NOT meridian.market_set('de-DE', NULL, NULL, 'me',
   p_tolerance => 0.02));
 SELECT pg_temp.expect_equal('market', (SELECT concat_ws(' ', region, timezone, tolerance, min_support)
-  FROM meridian.market WHERE code = 'de-DE'), 'eu Europe/Berlin 0.02 20');
+  FROM meridian.market WHERE code = 'de-DE'), 'eu Europe/Berlin 0.02 5');
 SELECT meridian.market_rm('ja-JP', 'me');
 SELECT pg_temp.expect_refused('MR004', 'no market "ja-JP"', $$SELECT meridian.task_set('u', '{ja-JP}', 'me')$$);
 SELECT meridian.market_set('ja-JP', NULL, NULL, 'me');
