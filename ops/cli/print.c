@@ -6,8 +6,10 @@
 #include "ops/cli/table.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
-enum { SQL_BYTES_MAX = 64 * 1024 };
+enum { SQL_BYTES_MAX = 64 * 1024, LINE_WIDTH = 160 };
 
 struct stream {
     struct cli *c;
@@ -91,6 +93,31 @@ static int fill(struct table *t, const struct pg_result *r)
     return rc;
 }
 
+/* Columns of the terminal; a pipe or a file gets what a wide screen shows. */
+static size_t line_width(FILE *out)
+{
+    struct winsize size;
+    bool has_size = isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0;
+    return has_size && size.ws_col > 0 ? size.ws_col : LINE_WIDTH;
+}
+
+/* The table as wide as the line, and a word about what did not fit. */
+static void print_fitted(struct table *t, FILE *out)
+{
+    size_t left_out = table_fit(t, line_width(out));
+    table_print(t, out);
+    if (left_out == 0) {
+        return;
+    }
+    (void)fflush(out);
+    (void)fputs("not shown:", stderr);
+    for (size_t i = table_columns(t) - left_out; i < table_columns(t); i++) {
+        struct span name = table_column_name(t, i);
+        (void)fprintf(stderr, " %.*s", (int)name.length, name.data);
+    }
+    (void)fputs("; --csv and --json have all\n", stderr);
+}
+
 static int print_table(struct cli *c, struct pg_sync *s, const struct pg_query *query,
                        const char *empty)
 {
@@ -104,7 +131,7 @@ static int print_table(struct cli *c, struct pg_sync *s, const struct pg_query *
     if (rc == 0 && table_rows(t) == 0 && empty) {
         (void)fprintf(stderr, "%s\n", empty);
     } else if (rc == 0) {
-        table_print(t, c->out);
+        print_fitted(t, c->out);
     } else {
         (void)err_set(&c->e, rc, "the result is too large for a table; use --csv or --json");
     }

@@ -55,13 +55,47 @@ static const char *time_column(const char *columns)
     return NULL;
 }
 
+/* In a table, which a line may cut short, what matters most comes first. */
+static const struct {
+    const char *report;
+    const char *first;
+} orders[] = {
+    {"failures", "at, market, kind, state, error_code, error_text"},
+    {"nightly", "night, market, state, promoted, challenger_macro_f1, champion_macro_f1, why, "
+                "challenger_accuracy, champion_accuracy, duration_s, train_samples"},
+};
+
+/* The names of the columns that orders does not put first, after those that it does. */
+static int add_columns(const struct cli *c, const char *name, const char *columns, struct buf *sql)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < sizeof orders / sizeof *orders && !c->o.csv && !c->o.json; i++) {
+        first = strcmp(orders[i].report, name) == 0 ? orders[i].first : first;
+    }
+    int rc = buf_add_format(sql, "SELECT %s", first ? first : "*");
+    char whole[1024];
+    (void)snprintf(whole, sizeof whole, " %s,", first ? first : "");
+    for (const char *at = columns; first && *at && rc == 0;) {
+        char word[80];
+        at += strspn(at, " ");
+        size_t length = strcspn(at, " ");
+        (void)snprintf(word, sizeof word, " %.*s,", (int)length, at);
+        if (length > 0 && !strstr(whole, word)) {
+            rc = buf_add_format(sql, ", %.*s", (int)length, at);
+        }
+        at += length;
+    }
+    return rc;
+}
+
 static int add_filters(struct cli *c, const char *name, const char *columns, struct buf *sql)
 {
-    int rc =
-        buf_add_format(sql,
-                       "SELECT * FROM report.%s WHERE ($1::text IS NULL OR true) AND ($2::text "
-                       "IS NULL OR true) AND ($3::text IS NULL OR true)",
-                       name);
+    int rc = add_columns(c, name, columns, sql);
+    rc = rc ? rc
+            : buf_add_format(sql,
+                             " FROM report.%s WHERE ($1::text IS NULL OR true) AND ($2::text "
+                             "IS NULL OR true) AND ($3::text IS NULL OR true)",
+                             name);
     if (rc == 0 && c->o.market) {
         if (!has_column(columns, "market")) {
             return cli_usage(c, "report %s is not by market", name);
@@ -85,6 +119,9 @@ static int add_filters(struct cli *c, const char *name, const char *columns, str
                                 ? " AND %s >= ($3::timestamptz AT TIME ZONE 'UTC')::date"
                                 : " AND %s >= $3::timestamptz",
                             column);
+    }
+    if (rc == 0 && strncmp(columns, " night ", 7) == 0 && has_column(columns, "market")) {
+        rc = buf_add_text(sql, " ORDER BY night DESC, market"); /* the newest night first */
     }
     if (rc == 0 && c->o.limit > 0) {
         rc = buf_add_format(sql, " LIMIT %lld", (long long)c->o.limit);

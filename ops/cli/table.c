@@ -7,8 +7,15 @@
 
 #include <ctype.h>
 #include <stdint.h>
+#include <string.h>
 
-enum { COLUMNS_MAX = 128, BYTES_MAX = 1 << 30 };
+enum {
+    COLUMNS_MAX = 128,
+    BYTES_MAX = 1 << 30,
+    GAP = 2,          /* between columns */
+    SENTENCE = 60,    /* to which sentences give way to further columns */
+    SENTENCE_MIN = 16 /* to which the last one is cut; with less it would say nothing */
+};
 
 struct cell {
     size_t at;
@@ -20,9 +27,11 @@ struct table {
     struct buf bytes;
     struct cell head[COLUMNS_MAX];
     size_t columns;
+    size_t shown; /* of columns, from the left; the others do not fit */
     size_t width[COLUMNS_MAX];
-    bool has_words[COLUMNS_MAX];  /* a value that is no number */
-    bool has_others[COLUMNS_MAX]; /* a value that is neither "t" nor "f" */
+    bool has_sentences[COLUMNS_MAX]; /* words with spaces between: may be cut */
+    bool has_words[COLUMNS_MAX];     /* a value that is no number */
+    bool has_others[COLUMNS_MAX];    /* a value that is neither "t" nor "f" */
     struct cell *cells;
     size_t count;
     size_t capacity;
@@ -82,7 +91,7 @@ int table_add_column(struct table *t, const char *name)
     int rc = add_bytes(t, span_of(name), &t->head[t->columns]);
     if (rc == 0) {
         t->width[t->columns] = t->head[t->columns].width;
-        t->columns++;
+        t->shown = ++t->columns;
     }
     return rc;
 }
@@ -127,7 +136,9 @@ int table_add_cell(struct table *t, struct span value)
     if (rc) {
         return rc;
     }
+    struct span whole = value;
     value = table_shorten(value);
+    bool is_time = value.length != whole.length;
     rc = add_bytes(t, value, &t->cells[t->count]);
     if (rc) {
         return rc;
@@ -136,6 +147,8 @@ int table_add_cell(struct table *t, struct span value)
         t->has_words[column] = t->has_words[column] || !is_number(value);
         t->has_others[column] =
             t->has_others[column] || !(span_is(value, "t") || span_is(value, "f"));
+        t->has_sentences[column] =
+            t->has_sentences[column] || (!is_time && memchr(value.data, ' ', value.length));
     }
     if (t->cells[t->count].width > t->width[column]) {
         t->width[column] = t->cells[t->count].width;
@@ -161,40 +174,99 @@ static size_t column_width(const struct table *t, size_t column)
     return is_truths(t, column) && width < 3 ? 3 : width;
 }
 
+static size_t least_width(const struct table *t, size_t column)
+{
+    size_t width = column_width(t, column);
+    return t->has_sentences[column] && width > SENTENCE ? SENTENCE : width;
+}
+
+/* Widens the cut sentences again, from the left, by what is left of the line. */
+static void share_room(struct table *t, size_t room)
+{
+    for (size_t c = 0; c < t->shown; c++) {
+        size_t least = least_width(t, c);
+        size_t more = column_width(t, c) - least;
+        more = more < room ? more : room;
+        room -= more;
+        t->width[c] = least + more;
+    }
+}
+
+size_t table_fit(struct table *t, size_t width)
+{
+    size_t used = 0;
+    size_t fits = 0;
+    for (size_t c = 0; c < t->columns; c++) {
+        size_t next = used + (c ? GAP : 0) + least_width(t, c);
+        if (next > width && c > 0) {
+            size_t room = width > used + GAP ? width - used - GAP : 0;
+            if (t->has_sentences[c] && room >= SENTENCE_MIN) {
+                t->width[c] = room;
+                used = width;
+                fits++;
+            }
+            break;
+        }
+        used = next;
+        fits++;
+    }
+    t->shown = fits;
+    share_room(t, used < width ? width - used : 0);
+    return t->columns - fits;
+}
+
+size_t table_columns(const struct table *t)
+{
+    return t->columns;
+}
+
+struct span table_column_name(const struct table *t, size_t column)
+{
+    return span_make(t->bytes.data + t->head[column].at, t->head[column].length);
+}
+
 static void print_cell(const struct table *t, size_t column, struct cell cell, FILE *out)
 {
     struct span text = span_make(t->bytes.data + cell.at, cell.length);
     size_t used = cell.width;
+    bool is_cut = used > column_width(t, column);
     if (is_truths(t, column) && cell.length == 1) {
         text = span_of(text.data[0] == 't' ? "yes" : "no");
         used = text.length;
     }
     size_t width = column_width(t, column);
+    if (is_cut) {
+        text.length = width_cut(text, width - 1);
+        used = width_of(text) + 1;
+    }
     size_t pad = width > used ? width - used : 0;
     bool is_right = !t->has_words[column];
-    bool is_last = column + 1 == t->columns;
+    bool is_last = column + 1 == t->shown;
     (void)fprintf(out, "%*s", is_right ? (int)pad : 0, "");
     (void)fwrite(text.data, 1, text.length, out);
+    if (is_cut) {
+        (void)fputs("\u2026", out);
+    }
     if (!is_last) {
-        (void)fprintf(out, "%*s", (is_right ? 0 : (int)pad) + 2, "");
+        (void)fprintf(out, "%*s", (is_right ? 0 : (int)pad) + GAP, "");
     }
 }
 
 void table_print(const struct table *t, FILE *out)
 {
-    for (size_t c = 0; c < t->columns; c++) {
+    for (size_t c = 0; c < t->shown; c++) {
         struct cell head = t->head[c];
         size_t pad = column_width(t, c) - head.width;
         bool is_right = !t->has_words[c] && table_rows(t) > 0;
         (void)fprintf(out, "%*s", is_right ? (int)pad : 0, "");
         (void)fwrite(t->bytes.data + head.at, 1, head.length, out);
-        if (c + 1 < t->columns) {
-            (void)fprintf(out, "%*s", (is_right ? 0 : (int)pad) + 2, "");
+        if (c + 1 < t->shown) {
+            (void)fprintf(out, "%*s", (is_right ? 0 : (int)pad) + GAP, "");
         }
     }
     (void)fputc('\n', out);
     for (size_t i = 0; t->columns && i + t->columns <= t->count; i += t->columns) {
-        for (size_t c = 0; c < t->columns; c++) {
+        for (size_t c = 0; c < t->shown; c++) {
             print_cell(t, c, t->cells[i + c], out);
         }
         (void)fputc('\n', out);

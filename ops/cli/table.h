@@ -22,6 +22,12 @@ MUST_CHECK int table_add_column(struct table *t, const char *name);
 /* data NULL = null. */
 MUST_CHECK int table_add_cell(struct table *t, struct span value);
 size_t table_rows(const struct table *t);
+/* Makes the table at most width columns wide, where it can: cells of sentences are cut (with an
+ * ellipsis), then columns at the right are left out. Returns the number of columns left out. */
+size_t table_fit(struct table *t, size_t width);
+/* The name of a column, counted from the left; those that are left out come last. */
+struct span table_column_name(const struct table *t, size_t column);
+size_t table_columns(const struct table *t);
 void table_print(const struct table *t, FILE *out);
 
 /* PostgreSQL's "2026-11-23 20:29:00.123456+00" without fraction and zone; other values as they are.

@@ -69,6 +69,42 @@ static void test_table_aligns_by_width(void **state)
     table_free(t);
 }
 
+/* Too wide: sentences are cut with an ellipsis, then columns at the right are left out. */
+static void test_table_fits_a_line(void **state)
+{
+    (void)state;
+    struct table *t = table_new();
+    static const char *const names[] = {"id", "why", "last"};
+    static const char *const cells[] = {
+        "0123456789",
+        "日本 is a sentence of so many words that a line of a terminal would be full of it", "x"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(table_add_column(t, names[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(table_add_cell(t, span_of(cells[i])), 0);
+    }
+    assert_int_equal(table_fit(t, 200), 0);
+    char *text = print_to_text(print_table, t);
+    assert_non_null(strstr(text, "full of it  x\n"));
+    free(text);
+    assert_int_equal(table_fit(t, 78), 0);
+    text = print_to_text(print_table, t);
+    assert_non_null(
+        strstr(text, "日本 is a sentence of so many words that a line of a termin\u2026  x\n"));
+    free(text);
+    assert_int_equal(table_fit(t, 36), 1);
+    assert_true(span_is(table_column_name(t, 2), "last"));
+    text = print_to_text(print_table, t);
+    assert_string_equal(text, "        id  why\n0123456789  日本 is a sentence of s\u2026\n");
+    free(text);
+    assert_int_equal(table_fit(t, 20), 2);
+    text = print_to_text(print_table, t);
+    assert_string_equal(text, "        id\n0123456789\n");
+    free(text);
+    table_free(t);
+}
+
 /* A value cannot break a table's lines or move the cursor. */
 static void test_table_shows_no_control_characters(void **state)
 {
@@ -195,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_width_counts_columns),
         cmocka_unit_test(test_table_aligns_by_width),
+        cmocka_unit_test(test_table_fits_a_line),
         cmocka_unit_test(test_table_shows_no_control_characters),
         cmocka_unit_test(test_csv_quotes_what_needs_it),
         cmocka_unit_test(test_bar_stays_in_bounds),
