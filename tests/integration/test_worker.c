@@ -14,6 +14,15 @@ static void test_worker_runs_a_job(void **state)
     assert_string_equal(o.worker, "runs");
     assert_string_equal(o.result, "{\"output\":\"slept 10 ms\"}");
     assert_true(o.peak_rss_kb > 1000);
+    const struct redis_reply *lines = NULL; /* for `meridian logs`: begin and end, with the time */
+    struct err_buf e = {{0}};
+    char key[128];
+    (void)snprintf(key, sizeof key, "{meridian}:log:%s", j.id.text);
+    assert_int_equal(REDIS_SYNC_CALL(fixture_redis(f), &lines, &e, "LRANGE", key, "0", "-1"), 0);
+    assert_int_equal(redis_reply_count(lines), 2);
+    assert_non_null(
+        strstr(redis_reply_text(redis_reply_at(lines, 0)).data, "Z attempt 1 starts: noop"));
+    assert_non_null(strstr(redis_reply_text(redis_reply_at(lines, 1)).data, "Z attempt 1 done"));
     mem_free(o.result);
     o.result = mem_string_copy("{\"output\":\"x\"}");
     job_finish(f, &j, &o);

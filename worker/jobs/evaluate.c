@@ -432,6 +432,8 @@ static int write_verdict(struct evaluate *v, struct json_writer *w, struct err_b
     if (rc != 0) {
         return rc;
     }
+    run_log(v->run, "verdict: %s, %s", verdict.is_promoted ? "promote" : "keep",
+            gate_reason_name(verdict.reason));
     json_write_map(w, "verdict");
     json_write_bool(w, "promote", verdict.is_promoted);
     json_write_text(w, "reason", span_of(gate_reason_name(verdict.reason)));

@@ -9,7 +9,9 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <math.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,7 @@ struct runner {
     /* of the job that runs */
     int64_t polled_ms;
     int64_t progress_ms;
+    int64_t epoch; /* the last that was logged */
     char phase[MESSAGE_PHASE_MAX + 1];
     bool is_cancelled;
 };
@@ -70,9 +73,44 @@ static void send_or_end(struct runner *r, const struct message_pipe *m)
     }
 }
 
+/* `meridian logs` shows these lines as they are, so each carries its time. */
+static void on_log(const char *line, void *data)
+{
+    char now[32];
+    char text[MESSAGE_LINE_MAX];
+    (void)clock_format_utc(clock_wall_ms(), now, sizeof now);
+    (void)snprintf(text, sizeof text, "%s %s", now, line);
+    struct message_pipe m = {.type = MESSAGE_PIPE_LOG, .line = span_of(text)};
+    send_or_end(data, &m);
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct runner *r, const char *format, ...)
+{
+    char line[MESSAGE_LINE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    on_log(line, r);
+}
+
+static void log_epoch(struct runner *r, const struct message_progress *p)
+{
+    if (p->epoch <= 0 || p->epoch == r->epoch) {
+        return;
+    }
+    char loss[40] = "";
+    r->epoch = p->epoch;
+    if (!isnan(p->loss)) {
+        (void)snprintf(loss, sizeof loss, ", loss %.4f", p->loss);
+    }
+    say(r, "%s: epoch %lld of %lld%s", p->phase, (long long)p->epoch, (long long)p->epochs, loss);
+}
+
 static void on_progress(const struct message_progress *progress, void *data)
 {
     struct runner *r = data;
+    log_epoch(r, progress);
     int64_t now = clock_mono_ms();
     bool is_new_phase = strcmp(r->phase, progress->phase) != 0;
     if (!is_new_phase && now - r->progress_ms < PROGRESS_EVERY_MS) {
@@ -82,12 +120,6 @@ static void on_progress(const struct message_progress *progress, void *data)
     (void)snprintf(r->phase, sizeof r->phase, "%s", progress->phase);
     struct message_pipe m = {.type = MESSAGE_PIPE_PROGRESS, .progress = *progress};
     send_or_end(r, &m);
-}
-
-static void on_log(const char *line, void *data)
-{
-    struct message_pipe m = {.type = MESSAGE_PIPE_LOG, .line = span_of(line)};
-    send_or_end(data, &m);
 }
 
 static bool on_is_cancelled(void *data)
@@ -172,9 +204,17 @@ static void run_job(struct runner *r, const struct message_pipe *m)
     job.spec = span_of(spec);
     r->is_cancelled = false;
     r->phase[0] = '\0';
+    r->epoch = 0;
     reset_peak_memory();
     databases_refresh(&r->databases);
+    int64_t began = clock_mono_ms();
+    say(r, "attempt %d starts: %s %s", (int)job.attempt, job.kind, job.market);
     int rc = spec ? run_kind(r, &job, &result, &e) : ERR_NOMEM;
+    say(r, "attempt %d %s after %lld ms%s%s", (int)job.attempt, rc == 0 ? "done" : "ended",
+        (long long)(clock_mono_ms() - began), rc == 0 ? "" : ": ",
+        rc == 0     ? ""
+        : e.text[0] ? e.text
+                    : err_text(rc));
     (void)malloc_trim(0); /* the supervisor looks at our size when the result comes */
     send_result(r, rc, &result, &e);
     buf_close(&result);
