@@ -53,7 +53,10 @@ static int unreachable(struct cli *c, int rc, const char *server, const char *ur
     size_t length = 0;
     (void)err_wrap(&c->e, rc, "%s %s", server, config_redact_url(url, shown, sizeof shown));
     length = strlen(c->e.text);
-    if (rc == ERR_UNREACHABLE) {
+    if (rc == ERR_UNREACHABLE && strstr(c->e.text, "FATAL:")) {
+        (void)snprintf(c->e.text + length, sizeof c->e.text - length,
+                       "; it answers, but does not let us in: check user, password and database");
+    } else if (rc == ERR_UNREACHABLE) {
         (void)snprintf(c->e.text + length, sizeof c->e.text - length,
                        "; is it running? (after ops/quickstart: . ops/env sets the addresses)");
     }

@@ -120,8 +120,8 @@ static int add_filters(struct cli *c, const char *name, const char *columns, str
                                 : " AND %s >= $3::timestamptz",
                             column);
     }
-    if (rc == 0 && strncmp(columns, " night ", 7) == 0 && has_column(columns, "market")) {
-        rc = buf_add_text(sql, " ORDER BY night DESC, market"); /* the newest night first */
+    if (rc == 0 && strncmp(columns, " night ", 7) == 0 && has_column(columns, "started_at")) {
+        rc = buf_add_text(sql, " ORDER BY night DESC, market, started_at DESC"); /* newest first */
     }
     if (rc == 0 && c->o.limit > 0) {
         rc = buf_add_format(sql, " LIMIT %lld", (long long)c->o.limit);

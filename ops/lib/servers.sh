@@ -43,12 +43,25 @@ servers_init() {
     fi
     # shellcheck disable=SC1091
     . "$var/settings"
+    port_settle redis_port "$var/run/redis.pid"
+    port_settle pg_port "$var/run/postgres.pid"
+}
+
+# port_settle SETTING PIDFILE: another port when somebody took ours while we were stopped.
+port_settle() {
+    local port
+    if pid_is_ours "$2" || port_free "${!1}"; then
+        return 0
+    fi
+    port=$(port_choose "$((${!1} + 1))")
+    say "port ${!1} is taken by another program: using $port"
+    sed -i "s/^$1=.*/$1=$port/" "$var/settings"
+    printf -v "$1" '%s' "$port"
 }
 
 redis_start() {
     if ! pid_is_ours "$var/run/redis.pid"; then
         mkdir -p "$var/redis"
-        port_free "$redis_port" || die "port $redis_port is taken: remove $var/settings to choose another, or stop what listens there"
         (
             umask 077
             cat >"$var/redis.conf" <<CONF
@@ -77,9 +90,8 @@ postgres_start() {
         postgres_create
     fi
     if ! pid_is_ours "$var/run/postgres.pid"; then
-        port_free "$pg_port" || die "port $pg_port is taken: remove $var/settings to choose another, or stop what listens there"
         rm -f "$var/postgres/postmaster.pid" # of a server that was killed: ours is not running
-        setsid "${pg_run[@]}" "$pg_bin/postgres" -D "$var/postgres" >>"$var/log/postgres.log" 2>&1 </dev/null &
+        setsid "${pg_run[@]}" "$pg_bin/postgres" -D "$var/postgres" -c port="$pg_port" >>"$var/log/postgres.log" 2>&1 </dev/null &
         pid_write "$var/run/postgres.pid" $!
     fi
     wait_until 60 "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$pg_port" -U owner -d meridian ||
@@ -103,7 +115,6 @@ postgres_create() {
     rm -f "$passfile"
     "${pg_run[@]}" tee -a "$var/postgres/postgresql.conf" >/dev/null <<CONF
 listen_addresses = '127.0.0.1'
-port = $pg_port
 unix_socket_directories = ''
 shared_buffers = 256MB
 max_connections = 100
