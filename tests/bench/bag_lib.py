@@ -84,26 +84,34 @@ def file_hash(path):
         return hashlib.sha256(f.read()).hexdigest()[:16]
 
 
-def run_measured(command, threads, cwd=None):
-    """Runs a command on that many cores. {wall, cpu, mb, code, out}; mb is the peak resident set.
+# Linux counts the size of the process that forks as part of the child's peak, so a small one does that.
+RUN = """import os, sys, time
+start = time.monotonic()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+wall = time.monotonic() - start
+os.write(int(sys.argv[1]), ("%f %f %d %d" % (wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss,
+                                             os.waitstatus_to_exitcode(status))).encode())
+"""
 
-    The peak that Linux reports for a child starts at the size of its parent (here about 15 MB), which
-    is below every program measured.
+
+def run_measured(command, threads, cwd=None):
+    """Runs a command on that many cores. {wall, cpu, mb, code, out, err}; mb is the peak resident set.
+
+    Below about 9 MB, the size of the process that starts it, the peak cannot be told.
     """
     env = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         env[name] = str(threads)
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    start = time.monotonic()
-    child = subprocess.Popen(["taskset", "-c", ",".join(map(str, cores))] + command, env=env, cwd=cwd,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    # wait4 needs the child to end by itself, so its output is kept short by the callers
-    out, err = child.stdout.read(), child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.monotonic() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "mb": usage.ru_maxrss / 1024,
-            "code": child.returncode, "out": out.decode(), "err": err.decode()[-2000:]}
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
+    result, to_result = os.pipe()
+    run = subprocess.run(["taskset", "-c", cores, sys.executable, "-I", "-S", "-c", RUN, str(to_result)] + command,
+                         env=env, cwd=cwd, pass_fds=[to_result], capture_output=True, check=False)
+    os.close(to_result)
+    with os.fdopen(result) as f:
+        wall, cpu, kb, code = f.read().split()
+    return {"wall": float(wall), "cpu": float(cpu), "mb": int(kb) / 1024, "code": int(code),
+            "out": run.stdout.decode(), "err": run.stderr.decode()[-2000:]}
 
 
 def key_values(line):
