@@ -46,7 +46,8 @@ static int run_jobs(struct cli *c)
               : PRINT_QUERY(
                     c, c->control, "no such jobs",
                     "SELECT j.id, j.kind, j.market, j.task, j.state, j.attempt, j.submitted_at, "
-                    "date_trunc('second', coalesce(j.ended_at, now()) - j.started_at) AS took, "
+                    "date_trunc('milliseconds', coalesce(j.ended_at, now()) - j.started_at) AS "
+                    "took, "
                     "coalesce(" WHY ", j.error_text) AS reason FROM (SELECT * FROM "
                     "meridian.job WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS "
                     "NULL OR market = $2) AND ($3::text IS NULL OR task = $3) AND ($4::text "
@@ -127,12 +128,13 @@ static int print_job_text(struct cli *c, const char *id)
                   "d.needs WHERE d.job = $1::uuid",
                   id);
     rc = rc ? rc
-            : print_section(c, "Attempts",
-                            "SELECT number, state, worker, dispatched_at, date_trunc('second', "
-                            "coalesce(ended_at, now()) - started_at) AS took, exit_code, signal, "
-                            "peak_rss_kb / 1024 AS peak_mb, error_code, error_text FROM "
-                            "meridian.attempt WHERE job = $1::uuid ORDER BY number",
-                            id);
+            : print_section(
+                  c, "Attempts",
+                  "SELECT number, state, worker, dispatched_at, date_trunc('milliseconds', "
+                  "coalesce(ended_at, now()) - started_at) AS took, exit_code, signal, "
+                  "peak_rss_kb / 1024 AS peak_mb, error_code, error_text FROM "
+                  "meridian.attempt WHERE job = $1::uuid ORDER BY number",
+                  id);
     return rc ? rc
               : print_section(c, "Events",
                               "SELECT at, actor, attempt, from_state, to_state, reason FROM "

@@ -1,7 +1,7 @@
 -- What each worker did, by day (UTC), over the last 90 days. busy_share is of the slots it has now.
 CREATE OR REPLACE VIEW report.worker_use AS
 SELECT d.day, d.worker, d.region, d.attempts, d.succeeded, d.failed, d.lost, d.busy_s,
-  d.busy_s / (w.slots * 86400.0)::double precision AS busy_share, d.peak_rss_mb_max, w.slots, w.state
+  round((d.busy_s / (w.slots * 86400.0))::numeric, 4)::double precision AS busy_share, d.peak_rss_mb_max, w.slots, w.state
 FROM (
   SELECT (a.started_at AT TIME ZONE 'UTC')::date AS day, a.worker, a.region, count(*) AS attempts,
     count(*) FILTER (WHERE a.state = 'succeeded') AS succeeded,
