@@ -375,7 +375,7 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
         c->ports.transport.admitted(c->ports.transport.self, p->cookie, answer->status, NULL, 0);
         break;
     case CORE_CALL_FINISH:
-        core__finish_refused(c, p->jobs[0], reason);
+        core__finish_refused(c, p, reason);
         break;
     case CORE_CALL_FAN_OUT:
         plan_failed(c, p, reason);

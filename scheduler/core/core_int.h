@@ -116,7 +116,8 @@ enum core_call {
 struct core_pending {
     enum core_call call;
     uint64_t token;
-    void *cookie; /* of an admit call */
+    void *cookie;                     /* of an admit call */
+    char reporter[CORE_NAME_MAX + 1]; /* of a finish call: the worker that reported */
     struct core_pending *next;
     size_t count;
     struct core_id jobs[]; /* that the call names */
@@ -222,6 +223,6 @@ void core__expired_apply(struct core *c, const struct core_expired *rows, size_t
 /* Sends the end of one attempt to the record. */
 void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome outcome,
                        const struct core_result *report, bool was_draining);
-void core__finish_refused(struct core *c, struct core_id id, const char *reason);
+void core__finish_refused(struct core *c, const struct core_pending *p, const char *reason);
 
 #endif

@@ -104,20 +104,28 @@ void core_report(struct core *c, const struct core_result *result)
     }
     uint64_t token = core__call(c, CORE_CALL_FINISH, &job->id, 1);
     if (token) {
+        struct core_pending *p = c->last_call;
+        size_t length =
+            result->worker.length < CORE_NAME_MAX ? result->worker.length : CORE_NAME_MAX;
+        memcpy(p->reporter, result->worker.data, length);
+        p->reporter[length] = '\0';
         c->ports.store.finish(c->ports.store.self, token, result);
     }
 }
 
 /* The record refused the result itself: the attempt ends as failed, so that it cannot come back
- * for ever. */
-void core__finish_refused(struct core *c, struct core_id id, const char *reason)
+ * for ever. The record ends it only for the worker that holds it: a stranger's report ends nothing.
+ */
+void core__finish_refused(struct core *c, const struct core_pending *p, const char *reason)
 {
+    struct core_id id = p->jobs[0];
     struct core_job *job = core__job_find(c, id);
     if (!job || !core_state_is_open_attempt(job->state) || job->pending > 0) {
         return;
     }
     struct core_result report = {.job = id,
                                  .attempt = job->attempt,
+                                 .worker = span_of(p->reporter),
                                  .outcome = CORE_OUTCOME_FAILED,
                                  .error_code = span_of("DATABASE"),
                                  .error_text = span_of(reason)};

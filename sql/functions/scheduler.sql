@@ -406,7 +406,7 @@ BEGIN
   RETURN CASE p_outcome
     WHEN 'undelivered' THEN v_attempt.state = 'dispatched'
     WHEN 'lost' THEN v_attempt.state = 'running' AND v_attempt.lease_expires_at <= clock_timestamp()
-    ELSE v_attempt.state = 'running' AND v_attempt.worker = p_worker END;
+    ELSE v_attempt.state = 'running' AND v_attempt.worker IS NOT DISTINCT FROM p_worker END;
 END $$;
 
 -- The end of one attempt other than by success, and what becomes of its job: the scheduler decided,

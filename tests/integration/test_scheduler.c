@@ -133,6 +133,50 @@ static void test_scheduler_rejects_by_naming_the_field(void **state)
     bench_close(&b);
 }
 
+/* A result is only that of the worker which holds the attempt: another's, even one that the record
+ * cannot read, neither ends the attempt nor keeps the true result out. */
+static void test_scheduler_lets_no_stranger_end_an_attempt(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "stranger");
+    b.scheduler = bench_start(&b, "stranger.log");
+    struct bench_worker w, stranger;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    bench_hello(&stranger, &b, "w-other", "us", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "t");
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    assert_true(job_becomes(&b, id.text, "running"));
+    struct message_report m = {.type = MESSAGE_RESULT,
+                               .result = {.job = job.job,
+                                          .attempt = job.attempt,
+                                          .outcome = MESSAGE_SUCCEEDED,
+                                          .result = span_of("{not json")}};
+    bench_report(&stranger, &m);
+    m.result.outcome = MESSAGE_FAILED;
+    m.result.result = (struct span){0};
+    bench_report(&stranger, &m);
+    (void)bench_noop(&b, "ja-JP", "later"); /* its answer shows that the scheduler goes on */
+    char job_state[64], reason[512];
+    bench_reply(&b, "later", job_state, reason);
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    do { /* as a worker does: it renews, and reports until the record has it */
+        bench_renew(&w, job.job.text, job.attempt);
+        bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
+        (void)bench_ask(&b, "SELECT pg_sleep(0.1)");
+    } while (strcmp(bench_ask_job(&b, "SELECT state FROM meridian.job WHERE id = ", id.text),
+                    "running") == 0 &&
+             clock_mono_ms() < until);
+    assert_string_equal(bench_ask_job(&b,
+                                      "SELECT string_agg(concat_ws(' ', state, error_text), ',')"
+                                      " FROM meridian.attempt WHERE job = ",
+                                      id.text),
+                        "succeeded");
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    bench_close(&b);
+}
+
 /* A job waits for the one it needs; when that fails for good, it is skipped and says why. */
 static void test_scheduler_skips_what_needs_a_failed_job(void **state)
 {
@@ -532,6 +576,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_runs_a_job_from_submission_to_result),
         cmocka_unit_test(test_scheduler_knows_a_submission_that_comes_again),
         cmocka_unit_test(test_scheduler_rejects_by_naming_the_field),
+        cmocka_unit_test(test_scheduler_lets_no_stranger_end_an_attempt),
         cmocka_unit_test(test_scheduler_skips_what_needs_a_failed_job),
         cmocka_unit_test(test_scheduler_gives_up_after_three_crashes),
         cmocka_unit_test(test_scheduler_takes_back_what_nobody_took),
