@@ -14,6 +14,7 @@ enum {
     BLOCK_MS = 1000,
     READ_TIMEOUT_MS = 10000,
     AGAIN_MS = 100,
+    COMPLAIN_MS = 10000, /* a refusal lasts until somebody acts: often enough to be seen */
     /* How often pending entries are looked for again: another scheduler, deposed in the middle of a
      * read, may have left some behind. */
     OWN_EVERY_MS = 5000,
@@ -30,10 +31,11 @@ struct intake {
     uv_timer_t timer; /* to try again */
     char key[KEY_SIZE];
     enum intake_state state;
-    bool is_waiting;   /* for an answer of the blocking client */
-    bool is_stale;     /* that answer belongs to a time before intake_stop */
-    bool reads_own;    /* what is pending, rather than what is new */
-    int64_t own_at_ms; /* when pending entries were last looked for */
+    bool is_waiting;        /* for an answer of the blocking client */
+    bool is_stale;          /* that answer belongs to a time before intake_stop */
+    bool reads_own;         /* what is pending, rather than what is new */
+    int64_t own_at_ms;      /* when pending entries were last looked for */
+    int64_t complain_at_ms; /* not before */
     struct batch batch;
     bool is_single;  /* the batch was refused: one by one */
     bool is_reduced; /* and this one was refused alone, too */
@@ -240,12 +242,27 @@ static void take_entries(struct intake *in, const struct redis_reply *reply)
     admit_all(in);
 }
 
+/* Redis itself says no (a key of another type, no rights): that does not pass by waiting. */
+static void complain(struct intake *in, int rc, const struct redis_reply *reply)
+{
+    int64_t now = clock_mono_ms();
+    if (rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT || rc == ERR_CANCELLED ||
+        now < in->complain_at_ms) {
+        return;
+    }
+    in->complain_at_ms = now + COMPLAIN_MS;
+    struct span text = redis_reply_text(reply);
+    log_error("cannot read the stream %s: %.*s; if its key holds something else, delete it: "
+              "redis-cli DEL '%s'",
+              in->key, (int)text.length, text.data ? text.data : err_text(rc), in->key);
+}
+
 static void on_group(int rc, const struct redis_reply *reply, void *data)
 {
     struct intake *in = data;
-    (void)reply;
     in->is_waiting = false;
     if (rc && rc != ERR_EXISTS) {
+        complain(in, rc, reply);
         again_later(in);
     } else {
         read_next(in);
@@ -273,6 +290,7 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
     if (rc == ERR_NOTFOUND) {
         make_group(in);
     } else if (rc) {
+        complain(in, rc, reply);
         again_later(in);
     } else if (is_stale) {
         read_next(in);

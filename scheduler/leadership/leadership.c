@@ -14,6 +14,7 @@ enum {
     TRUST_MARGIN_MS = 500,
     TICK_MS = 250,
     QUERY_TIMEOUT_MS = 2000,
+    COMPLAIN_MS = 10000, /* a refusal lasts until somebody acts: often enough to be seen */
     NUMBER_SIZE = 24
 };
 
@@ -27,6 +28,7 @@ struct leadership {
     int64_t term;
     int64_t asked_at_ms;      /* when the newest question was sent */
     int64_t trusted_until_ms; /* monotonic */
+    int64_t complain_at_ms;   /* not before */
     leadership_close_cb resigned;
     void *resigned_data;
 };
@@ -55,12 +57,27 @@ static void granted(struct leadership *l, int64_t term)
     }
 }
 
+/* Unreachable servers are reported by their connection. */
+static void refused(struct leadership *l, int rc, const char *reason)
+{
+    bool is_away = rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT || rc == ERR_CANCELLED;
+    int64_t now = clock_mono_ms();
+    if (is_away || now < l->complain_at_ms) {
+        log_debug("cannot ask for leadership: %s", reason);
+        return;
+    }
+    l->complain_at_ms = now + COMPLAIN_MS;
+    log_error("cannot lead, the record refuses: %s; run meridian migrate, and give this login the "
+              "role meridian_scheduler",
+              reason);
+}
+
 static void on_asked(int rc, const struct pg_result *r, const struct pg_error *error, void *data)
 {
     struct leadership *l = data;
     l->is_asking = false;
     if (rc) {
-        log_debug("cannot ask for leadership: %s", error->text);
+        refused(l, rc, error->text);
         return;
     }
     if (l->is_closing || l->is_resigning) {

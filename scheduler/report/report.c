@@ -1,5 +1,6 @@
 #include "scheduler/report/report.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/message/message.h"
@@ -15,6 +16,7 @@ enum {
     BLOCK_MS = 1000,
     READ_TIMEOUT_MS = 10000,
     AGAIN_MS = 100,
+    COMPLAIN_MS = 10000,  /* a refusal lasts until somebody acts: often enough to be seen */
     CALLS_OPEN_MAX = 1024 /* beyond this reports wait in Redis rather than in our memory */
 };
 
@@ -24,6 +26,7 @@ struct report {
     char key[KEY_SIZE];
     bool is_started;
     bool is_reading;
+    int64_t complain_at_ms;        /* not before */
     struct message_report message; /* of the entry at hand */
     char ids[BATCH][ID_SIZE];      /* read, to be deleted */
     size_t id_count;
@@ -114,12 +117,27 @@ static void delete_read(struct report *r)
     r->id_count = 0;
 }
 
+/* Redis itself says no (a key of another type, no rights): that does not pass by waiting. */
+static void complain(struct report *r, int rc, const struct redis_reply *reply)
+{
+    int64_t now = clock_mono_ms();
+    if (rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT || rc == ERR_CANCELLED ||
+        now < r->complain_at_ms) {
+        return;
+    }
+    r->complain_at_ms = now + COMPLAIN_MS;
+    struct span text = redis_reply_text(reply);
+    log_error("cannot read the stream %s: %.*s; if its key holds something else, delete it: "
+              "redis-cli DEL '%s'",
+              r->key, (int)text.length, text.data ? text.data : err_text(rc), r->key);
+}
+
 static void on_group(int rc, const struct redis_reply *reply, void *data)
 {
     struct report *r = data;
-    (void)reply;
     r->is_reading = false;
     if (rc && rc != ERR_EXISTS) {
+        complain(r, rc, reply);
         again_later(r);
     } else {
         read_next(r);
@@ -144,6 +162,7 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
         return;
     }
     if (rc) {
+        complain(r, rc, reply);
         again_later(r);
         return;
     }

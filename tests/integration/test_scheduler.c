@@ -177,6 +177,76 @@ static void test_scheduler_lets_no_stranger_end_an_attempt(void **state)
     bench_close(&b);
 }
 
+/* Waits for the words in the log of a program. */
+static bool log_says(struct bench *b, const char *log_name, const char *words)
+{
+    char path[512], line[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", servers_directory(b->servers), log_name);
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    while (clock_mono_ms() < until) {
+        FILE *file = fopen(path, "r");
+        bool has = false;
+        while (file && !has && fgets(line, sizeof line, file)) {
+            has = strstr(line, words) != NULL;
+        }
+        if (file) {
+            (void)fclose(file);
+        }
+        if (has) {
+            return true;
+        }
+        (void)bench_ask(b, "SELECT pg_sleep(0.05)");
+    }
+    return false;
+}
+
+/* A key of another type where a stream belongs is said with what to do; once it is gone, all goes
+ * on. */
+static void test_scheduler_says_what_stands_in_the_place_of_a_stream(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "wrongtype");
+    static const char *const streams[] = {"{wrongtype}:intake", "{wrongtype}:report"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct redis_reply *reply = NULL;
+        struct err_buf e = {{0}};
+        const char *args[] = {"SET", streams[i], "x"};
+        assert_int_equal(redis_sync_send_texts(b.redis, args, 3, 0, &reply, &e), 0);
+    }
+    b.scheduler = bench_start(&b, "wrongtype.log");
+    for (size_t i = 0; i < 2; i++) {
+        char line[96];
+        (void)snprintf(line, sizeof line, "redis-cli DEL '%s'", streams[i]);
+        assert_true(log_says(&b, "wrongtype.log", line));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const struct redis_reply *reply = NULL;
+        struct err_buf e = {{0}};
+        const char *args[] = {"DEL", streams[i]};
+        assert_int_equal(redis_sync_send_texts(b.redis, args, 2, 0, &reply, &e), 0);
+    }
+    (void)bench_noop(&b, "de-DE", "on");
+    char job_state[64], reason[512];
+    bench_reply(&b, "on", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    bench_close(&b);
+}
+
+/* A login that may not lead is told so, rather than standing by in silence. */
+static void test_scheduler_says_that_it_may_not_lead(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "norights");
+    (void)bench_ask(&b, "ALTER FUNCTION meridian.leader_acquire(text, integer) RENAME TO gone");
+    b.scheduler = bench_start(&b, "norights.log");
+    assert_true(log_says(&b, "norights.log", "cannot lead, the record refuses"));
+    (void)bench_ask(&b, "ALTER FUNCTION meridian.gone(text, integer) RENAME TO leader_acquire");
+    assert_true(log_says(&b, "norights.log", "leads: term="));
+    bench_close(&b);
+}
+
 /* A job waits for the one it needs; when that fails for good, it is skipped and says why. */
 static void test_scheduler_skips_what_needs_a_failed_job(void **state)
 {
@@ -577,6 +647,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_knows_a_submission_that_comes_again),
         cmocka_unit_test(test_scheduler_rejects_by_naming_the_field),
         cmocka_unit_test(test_scheduler_lets_no_stranger_end_an_attempt),
+        cmocka_unit_test(test_scheduler_says_what_stands_in_the_place_of_a_stream),
+        cmocka_unit_test(test_scheduler_says_that_it_may_not_lead),
         cmocka_unit_test(test_scheduler_skips_what_needs_a_failed_job),
         cmocka_unit_test(test_scheduler_gives_up_after_three_crashes),
         cmocka_unit_test(test_scheduler_takes_back_what_nobody_took),
