@@ -134,6 +134,7 @@ struct supervisor {
     bool has_pending; /* own entries that were delivered before: read them first */
     bool is_pending_read;
     int pending_taken;
+    int64_t complain_at_ms; /* not before: about what Redis refuses */
     int64_t read_after_ms;
     int64_t beat_ms;
     int beat_free;

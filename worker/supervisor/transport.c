@@ -15,7 +15,12 @@
 
 static const char group[] = "workers";
 
-enum { READ_AGAIN_MS = 200, READ_SLACK_MS = 3000, COUNT_MAX = 64 };
+enum {
+    READ_AGAIN_MS = 200,
+    READ_SLACK_MS = 3000,
+    COUNT_MAX = 64,
+    COMPLAIN_MS = 10000 /* a refusal lasts until somebody acts: often enough to be seen */
+};
 
 /* --- ready messages -------------------------------------------------------------------------- */
 
@@ -105,6 +110,20 @@ static void make_group(struct supervisor *s)
 
 static void read_ready(struct supervisor *s, int64_t now);
 
+/* Redis itself says no (a key of another type, no rights): that does not pass by waiting. */
+static void complain(struct supervisor *s, int rc, const struct redis_reply *reply)
+{
+    int64_t now = clock_mono_ms();
+    if (now < s->complain_at_ms) {
+        return;
+    }
+    s->complain_at_ms = now + COMPLAIN_MS;
+    struct span text = redis_reply_text(reply);
+    log_error("cannot read ready messages: %.*s; if the key holds something else, delete it: "
+              "redis-cli DEL '%s'",
+              (int)text.length, text.data ? text.data : err_text(rc), s->ready_key);
+}
+
 static void on_read(int rc, const struct redis_reply *reply, void *data)
 {
     struct supervisor *s = data;
@@ -117,9 +136,7 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
         if (rc == ERR_NOTFOUND) {
             make_group(s);
         } else if (rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT) {
-            struct span text = redis_reply_text(reply);
-            log_error("cannot read ready messages: %.*s", (int)text.length,
-                      text.data ? text.data : err_text(rc));
+            complain(s, rc, reply);
         }
         return;
     }
