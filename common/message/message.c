@@ -43,7 +43,7 @@ static const struct message__member submission_members[] = {
                HAS(message_submission, has_priority)),
     SUBMISSION("after", IDS, after, UP_TO(MESSAGE_AFTER_MAX),
                .has_offset = offsetof(struct message_submission, after_count)),
-    SUBMISSION("not_before_ms", INT64, not_before_ms, UP_TO(INT64_MAX),
+    SUBMISSION("not_before_ms", INT64, not_before_ms, UP_TO(MESSAGE_TIME_MAX),
                HAS(message_submission, has_not_before)),
     SUBMISSION("unique", NAME, unique, UP_TO(MESSAGE_UNIQUE_MAX)),
     SUBMISSION("max_attempts", INT32, max_attempts, FROM(1, 100), .omit = OMIT_ZERO),

@@ -44,6 +44,7 @@ enum {
     MESSAGE_RESULT_MAX = 32 * 1024 * 1024,
     MESSAGE_FRAME_MAX = 64 * 1024 * 1024,
 };
+#define MESSAGE_TIME_MAX INT64_C(253402300799999) /* ms: the end of the year 9999 */
 
 /* --- client -> scheduler --------------------------------------------------------------------- */
 

@@ -190,6 +190,9 @@ int cli_parse_since(struct cli *c, const char *text, char *out, size_t size)
         return cli_usage(
             c, "--since: \"%s\" is neither a duration (7d, 12h) nor a date (2026-11-23)", text);
     }
+    if (ms > clock_wall_ms()) {
+        return cli_usage(c, "--since: \"%s\" is before 1970: leave it out to see all", text);
+    }
     (void)clock_format_utc(clock_wall_ms() - ms, out, size);
     return 0;
 }

@@ -134,6 +134,8 @@ static void test_message_refusals_name_field_and_keep_id(void **state)
     const struct span none = {0};
     expect_refusal(1, "priority", none, 1001, ERR_PARSE,
                    "field \"priority\": not within -1000 and 1000");
+    expect_refusal(1, "not_before_ms", none, INT64_C(253402300800000), ERR_PARSE,
+                   "field \"not_before_ms\": not within 0 and 253402300799999");
     expect_refusal(1, "kind", span_of(""), 0, ERR_PARSE, "field \"kind\": 0 is shorter than 1");
     expect_refusal(1, "market", none, 1, ERR_PARSE,
                    "field \"market\": expected text, got an integer");
