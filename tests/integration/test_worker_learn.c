@@ -202,6 +202,27 @@ static void test_learn_explains_what_is_missing(void **state)
     assert_int_equal(worker_stop(f, pid), 0);
 }
 
+/* A champion that cannot be read does not stop the night's training; its comparison says what to
+ * do.
+ */
+static void test_learn_goes_on_without_a_readable_base(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    char spec[128];
+    pid_t pid = worker_start(f, "unreadable", "emea", "30s");
+    sql(f, NULL, 0,
+        "UPDATE meridian.artifact_chunk SET data = 'y'::bytea || substr(data, 2) WHERE number = 0"
+        " AND sha256 IN (SELECT artifact FROM meridian.version WHERE market = 'de-DE')");
+    struct json *made = learn(f, "finetune", "{\"seed\": 11}", &j);
+    assert_int_equal(json_kind_of(json_get(json_get(made, "version"), "base_version")),
+                     JSON_KIND_NULL);
+    json_free(made);
+    (void)snprintf(spec, sizeof spec, "{\"from_job\": \"%s\", \"promote\": true}", j.id.text);
+    expect_failure(f, "evaluate", spec, "CORRUPT", "meridian model promote");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
 /* A text that was changed behind the import's back is noticed by its hash. */
 static void test_learn_notices_changed_texts(void **state)
 {
@@ -263,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_learn_from_samples_to_champion),
         cmocka_unit_test(test_learn_is_the_same_on_two_workers),
         cmocka_unit_test(test_learn_explains_what_is_missing),
+        cmocka_unit_test(test_learn_goes_on_without_a_readable_base),
         cmocka_unit_test(test_learn_notices_changed_texts), /* last: it breaks the samples */
     };
     return cmocka_run_group_tests(tests, setup, fixture_teardown);

@@ -118,6 +118,12 @@ static int read_record(struct run *run, void *data, struct err_buf *e)
         v->markets[0] = run->job->market;
         v->snapshot.market_count = 1;
         rc = model_open_champion(run, run->job->market, task, &v->champion.model, e);
+        if (rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED) {
+            /* Nothing is promoted unseen: a person decides. */
+            rc = err_wrap(e, rc,
+                          "the champion cannot be read; to replace it: meridian model promote %lld",
+                          (long long)v->challenger.model.version);
+        }
     } else if (rc == 0) {
         rc = read_markets(v, db, e);
     }

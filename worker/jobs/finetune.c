@@ -192,7 +192,15 @@ static int read_samples(struct run *run, void *data, struct err_buf *e)
 static int open_base(struct run *run, void *data, struct err_buf *e)
 {
     struct finetune *f = data;
-    return model_open_base(run, job_spec_text(run->spec, "base"), &f->base, e);
+    const char *base = job_spec_text(run->spec, "base");
+    int rc = model_open_base(run, base, &f->base, e);
+    bool is_unreadable = rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED;
+    if (is_unreadable && strcmp(base, "auto") == 0) {
+        /* Of another build, or damaged: the night goes on without, as one without a base would. */
+        run_log(run, "trains without a base: %s", e->text);
+        return 0;
+    }
+    return rc;
 }
 
 /* --- training -------------------------------------------------------------------------------- */
