@@ -32,6 +32,7 @@ void bag_data_free(struct bag_data *d)
     bag__labels_close(&d->labels);
     mem_free(d->label);
     mem_free(d->entry_at);
+    mem_free(d->words);
     mem_free(d->entries);
     mem_free(d);
 }
@@ -44,7 +45,9 @@ static int reserve_sample(struct bag_data *d, struct err_buf *e)
     size_t room = d->sample_room + d->sample_room / 2 + 1024;
     uint32_t *label = mem_resize_array(d->label, room, sizeof *label);
     d->label = label ? label : d->label;
-    size_t *entry_at = label ? mem_resize_array(d->entry_at, room + 1, sizeof *entry_at) : NULL;
+    uint32_t *words = label ? mem_resize_array(d->words, room, sizeof *words) : NULL;
+    d->words = words ? words : d->words;
+    size_t *entry_at = words ? mem_resize_array(d->entry_at, room + 1, sizeof *entry_at) : NULL;
     if (!entry_at) {
         return err_set(e, ERR_NOMEM, "cannot hold %zu samples", room);
     }
@@ -75,6 +78,7 @@ static void add_entries(struct bag_data *d)
     enum { AHEAD = 12 };
     const struct text_extractor *x = &d->extractor;
     size_t at = d->entry_at[d->samples];
+    uint32_t words = 0; /* they come first */
     for (size_t i = 0; i < x->count; i++) {
         if (i + AHEAD < x->count) {
             bag__vocab_prefetch(&d->vocab, x->features[i + AHEAD].key);
@@ -82,10 +86,12 @@ static void add_entries(struct bag_data *d)
         uint32_t id = bag__vocab_add(&d->vocab, x->features[i].key);
         uint32_t count = x->features[i].count;
         if (id != BAG_VOCAB_NONE) {
+            words += text_key_block(x->features[i].key) == TEXT_BLOCK_WORDS;
             d->entries[at++] =
                 (id << BAG_ENTRY_SHIFT) | (count < BAG_ENTRY_COUNT ? count : BAG_ENTRY_COUNT);
         }
     }
+    d->words[d->samples] = words;
     d->entry_at[++d->samples] = at;
 }
 
@@ -126,7 +132,7 @@ size_t bag_data_count(const struct bag_data *d)
 size_t bag_data_bytes(const struct bag_data *d)
 {
     return d->entry_room * sizeof *d->entries +
-           d->sample_room * (sizeof *d->label + sizeof *d->entry_at) +
+           d->sample_room * (sizeof *d->label + sizeof *d->entry_at + sizeof *d->words) +
            d->vocab.room * 2 * sizeof(uint32_t) + d->vocab.slot_count * sizeof(uint32_t);
 }
 
@@ -181,9 +187,12 @@ static void renumber_entries(struct bag_data *d, const uint32_t *keep)
     size_t to = 0;
     size_t from = 0;
     for (size_t i = 0; i < d->samples; i++) {
+        size_t words_end = from + d->words[i];
+        d->words[i] = 0;
         for (; from < d->entry_at[i + 1]; from++) {
             uint32_t id = keep[d->entries[from] >> BAG_ENTRY_SHIFT];
             if (id != BAG_VOCAB_NONE) {
+                d->words[i] += from < words_end;
                 d->entries[to++] = (id << BAG_ENTRY_SHIFT) | (d->entries[from] & BAG_ENTRY_COUNT);
             }
         }

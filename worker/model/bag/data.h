@@ -19,6 +19,7 @@ struct bag_data {
     size_t sample_room;
     uint32_t *label;  /* [samples] */
     size_t *entry_at; /* [samples + 1] */
+    uint32_t *words;  /* [samples] so many of a sample's entries, the first, are of words */
     uint32_t *entries;
     size_t entry_room;
     bool is_sealed;

@@ -94,12 +94,12 @@ void bag__dev_score(struct bag_dev *d, const struct bag_linear *linear,
                     const struct bag_hidden *hidden)
 {
     const struct bag_problem *b = d->b;
-    const float *bias = linear->table + (size_t)b->features * b->stride;
+    const float *bias = linear->table + (size_t)b->features * b->row;
     for (size_t i = 0; i < d->data->samples; i++) {
         float *scores = d->scores + i * b->stride;
-        memcpy(scores, bias, b->stride * sizeof *scores);
+        memcpy(scores, bias, b->row * sizeof *scores);
         size_t count = load_terms(d, i);
-        b->kernels->gather(scores, linear->table, b->stride, b->stride, d->terms, count);
+        b->kernels->gather(scores, linear->table, b->row, b->row, d->terms, count);
         if (hidden) {
             for (uint32_t k = 0; k < b->labels; k++) {
                 scores[k] *= BAG_LINEAR_SHARE;

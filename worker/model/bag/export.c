@@ -116,7 +116,7 @@ static void fill_linear(struct tables *t, const struct bag_problem *b,
             bag__linear_base_row(b, from->base_row, t->row);
             t->idf[i] = b->base->idf[from->base_row];
         } else {
-            row = linear->table + (size_t)from->id * b->stride;
+            row = linear->table + (size_t)from->id * b->row;
             t->idf[i] = b->idf[from->id];
         }
         t->keys[i] = from->key;
@@ -214,7 +214,7 @@ int bag__export(struct bag_model **ret, const struct bag_problem *b,
                                   .keys = t.keys,
                                   .idf = t.idf,
                                   .scale = t.scale,
-                                  .bias = linear->table + (size_t)b->features * b->stride,
+                                  .bias = linear->table + (size_t)b->features * b->row,
                                   .codes = t.codes,
                                   .hidden = hidden ? hidden->width : 0,
                                   .hidden_rows = t.hidden_count,

@@ -1,7 +1,8 @@
 /*
  * The loops that training spends its time in, for the CPU at hand. Private to the bag family.
  *
- * A table has rows of stride floats, stride a multiple of BAG_LANES, aligned to 32 bytes.
+ * A table has rows of stride floats, stride a multiple of BAG_LANES, aligned to 32 bytes; those
+ * of gather and scatter may also have 2 or 4.
  */
 #ifndef WORKER_MODEL_BAG_KERNELS_H
 #define WORKER_MODEL_BAG_KERNELS_H

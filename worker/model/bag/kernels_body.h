@@ -6,10 +6,38 @@
 
 #include <string.h>
 
+/* Rows of a few labels: the sums stay in registers. */
+#define GATHER_FEW(NAME, WIDTH)                                                                    \
+    static void NAME(float *restrict out, const float *restrict table,                             \
+                     const struct bag_term *restrict terms, size_t count)                          \
+    {                                                                                              \
+        enum { AHEAD = 12 };                                                                       \
+        float sums[WIDTH];                                                                         \
+        memcpy(sums, out, sizeof sums);                                                            \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            const float *row = table + (size_t)terms[i].row * WIDTH;                               \
+            float value = terms[i].value;                                                          \
+            if (i + AHEAD < count) {                                                               \
+                __builtin_prefetch(table + (size_t)terms[i + AHEAD].row * WIDTH);                  \
+            }                                                                                      \
+            for (size_t k = 0; k < WIDTH; k++) {                                                   \
+                sums[k] += value * row[k];                                                         \
+            }                                                                                      \
+        }                                                                                          \
+        memcpy(out, sums, sizeof sums);                                                            \
+    }
+
+GATHER_FEW(gather_2, 2)
+GATHER_FEW(gather_4, 4)
+
 static void gather(float *restrict out, const float *restrict table, size_t stride, size_t width,
                    const struct bag_term *restrict terms, size_t count)
 {
     enum { AHEAD = 6, LINE = 64 };
+    if (stride == 2 || stride == 4) {
+        (stride == 2 ? gather_2 : gather_4)(out, table, terms, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         const float *row = table + (size_t)terms[i].row * stride;
         float value = terms[i].value;
@@ -25,9 +53,30 @@ static void gather(float *restrict out, const float *restrict table, size_t stri
     }
 }
 
+#define SCATTER_FEW(NAME, WIDTH)                                                                   \
+    static void NAME(float *restrict table, const float *restrict square,                          \
+                     const struct bag_term *restrict terms, size_t count,                          \
+                     const float *restrict step)                                                   \
+    {                                                                                              \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            float *row = table + (size_t)terms[i].row * WIDTH;                                     \
+            float value = terms[i].value * square[terms[i].row];                                   \
+            for (size_t k = 0; k < WIDTH; k++) {                                                   \
+                row[k] += value * step[k];                                                         \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+SCATTER_FEW(scatter_2, 2)
+SCATTER_FEW(scatter_4, 4)
+
 static void scatter(float *restrict table, const float *restrict square, size_t stride,
                     const struct bag_term *restrict terms, size_t count, const float *restrict step)
 {
+    if (stride == 2 || stride == 4) {
+        (stride == 2 ? scatter_2 : scatter_4)(table, square, terms, count, step);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         float *row = table + (size_t)terms[i].row * stride;
         float value = terms[i].value * square[terms[i].row];

@@ -27,15 +27,15 @@ void bag__linear_base_row(const struct bag_problem *b, uint32_t base_row, float 
 static void start_rows(struct bag_linear *l)
 {
     const struct bag_problem *b = l->b;
-    memset(l->table, 0, (size_t)(b->features + 1) * b->stride * sizeof *l->table);
+    memset(l->table, 0, (size_t)(b->features + 1) * b->row * sizeof *l->table);
     for (uint32_t id = 0; id < b->features; id++) {
         if (b->base && b->base_row[id] != BAG_VOCAB_NONE) {
-            bag__linear_base_row(b, b->base_row[id], l->table + (size_t)id * b->stride);
+            bag__linear_base_row(b, b->base_row[id], l->table + (size_t)id * b->row);
         }
         l->square[id] = b->idf[id] * b->idf[id];
     }
     l->square[b->features] = 1;
-    float *bias = l->table + (size_t)b->features * b->stride;
+    float *bias = l->table + (size_t)b->features * b->row;
     for (uint32_t k = 0; b->base && k < b->labels; k++) {
         bias[k] = b->label_base[k] < 0 ? 0 : b->base->bias[b->label_base[k]];
     }
@@ -45,9 +45,9 @@ int bag__linear_init(struct bag_linear *l, const struct bag_problem *b, struct e
 {
     *l = (struct bag_linear){.b = b};
     size_t n = b->data->samples;
-    l->table = mem_new_aligned((size_t)(b->features + 1) * b->stride, sizeof *l->table);
+    l->table = mem_new_aligned((size_t)(b->features + 1) * b->row, sizeof *l->table);
     l->square = mem_new_array((size_t)b->features + 1, sizeof *l->square);
-    l->dual = mem_new_array(n * b->stride, sizeof *l->dual);
+    l->dual = mem_new_array(n * b->row, sizeof *l->dual);
     l->order = mem_new_array(n, sizeof *l->order);
     l->terms = mem_new_array(b->terms_max, sizeof *l->terms);
     l->work = mem_new_aligned(5 * b->stride, sizeof *l->work);
@@ -55,6 +55,7 @@ int bag__linear_init(struct bag_linear *l, const struct bag_problem *b, struct e
         return err_set(e, ERR_NOMEM, "cannot train: %u features by %u labels, %zu samples",
                        b->features, b->labels, n);
     }
+    memset(l->work, 0, 5 * b->stride * sizeof *l->work);
     start_rows(l);
     return 0;
 }
@@ -133,7 +134,7 @@ static float visit(struct bag_linear *l, size_t i)
     l->terms[count++] = (struct bag_term){b->features, 1.0f};
     uint32_t label = bag__problem_label(b, i);
     memset(p, 0, b->stride * sizeof *p);
-    b->kernels->gather(p, l->table, b->stride, b->stride, l->terms, count);
+    b->kernels->gather(p, l->table, b->row, b->row, l->terms, count);
     for (size_t k = b->labels; k < b->stride; k++) {
         p[k] = -1e30f;
     }
@@ -143,10 +144,10 @@ static float visit(struct bag_linear *l, size_t i)
         p[k] = 0; /* exactly: what is nearly zero is slow */
     }
     float loss = log_sum - log_p[label];
-    float *dual = l->dual + i * b->stride;
+    float *dual = l->dual + i * b->row;
     float largest = 0;
-    for (uint32_t k = 0; k < b->stride; k++) {
-        alpha[k] = -dual[k];
+    for (size_t k = 0; k < b->row; k++) {
+        alpha[k] = -dual[k]; /* behind it are zeros from the start */
     }
     alpha[label] += 1.0f;
     for (uint32_t k = 0; k < b->stride; k++) {
@@ -159,11 +160,11 @@ static float visit(struct bag_linear *l, size_t i)
     }
     float cost = (float)b->p->strength * b->cost[label];
     float s = find_step(l, alpha, u, log_p, cost * square_of_length(l, count));
-    for (uint32_t k = 0; k < b->stride; k++) {
+    for (size_t k = 0; k < b->row; k++) {
         dual[k] -= s * u[k];
         p[k] = -cost * s * u[k];
     }
-    b->kernels->scatter(l->table, l->square, b->stride, l->terms, count, p);
+    b->kernels->scatter(l->table, l->square, b->row, l->terms, count, p);
     return loss;
 }
 

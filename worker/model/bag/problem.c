@@ -50,10 +50,11 @@ static void scale_samples(struct bag_problem *b)
     const struct bag_data *d = b->data;
     for (size_t i = 0; i < d->samples; i++) {
         float square[TEXT_BLOCK_COUNT] = {0};
+        size_t chars_at = d->entry_at[i] + d->words[i];
         for (size_t at = d->entry_at[i]; at < d->entry_at[i + 1]; at++) {
             uint32_t id = d->entries[at] >> BAG_ENTRY_SHIFT;
             float value = b->count_weight[d->entries[at] & BAG_ENTRY_COUNT] * b->idf[id];
-            square[text_key_block(d->vocab.keys[id])] += value * value;
+            square[at < chars_at ? TEXT_BLOCK_WORDS : TEXT_BLOCK_CHARS] += value * value;
         }
         for (int k = 0; k < TEXT_BLOCK_COUNT; k++) {
             float length = k == TEXT_BLOCK_CHARS ? (float)b->p->char_weight : 1.0f;
@@ -90,6 +91,7 @@ int bag__problem_init(struct bag_problem *b, const struct bag_params *p,
                               .labels = data->labels.count,
                               .features = data->vocab.count};
     b->stride = (b->labels + BAG_LANES - 1) / BAG_LANES * BAG_LANES;
+    b->row = b->labels <= 2 ? 2 : b->labels <= 4 ? 4 : b->stride;
     for (size_t i = 0; i < data->samples; i++) {
         size_t length = data->entry_at[i + 1] - data->entry_at[i];
         b->terms_max = length > b->terms_max ? length : b->terms_max;
@@ -122,11 +124,13 @@ void bag__problem_close(struct bag_problem *b)
 size_t bag__problem_terms(const struct bag_problem *b, size_t i, struct bag_term *ret)
 {
     const struct bag_data *d = b->data;
-    size_t count = 0;
-    for (size_t at = d->entry_at[i]; at < d->entry_at[i + 1]; at++) {
-        uint32_t id = d->entries[at] >> BAG_ENTRY_SHIFT;
-        ret[count++] = (struct bag_term){id, b->count_weight[d->entries[at] & BAG_ENTRY_COUNT] *
-                                                 b->scales[i][text_key_block(d->vocab.keys[id])]};
+    const uint32_t *entries = d->entries + d->entry_at[i];
+    size_t count = d->entry_at[i + 1] - d->entry_at[i];
+    size_t words = d->words[i];
+    for (size_t at = 0; at < count; at++) {
+        float scale = b->scales[i][at < words ? TEXT_BLOCK_WORDS : TEXT_BLOCK_CHARS];
+        ret[at] = (struct bag_term){entries[at] >> BAG_ENTRY_SHIFT,
+                                    b->count_weight[entries[at] & BAG_ENTRY_COUNT] * scale};
     }
     return count;
 }

@@ -17,6 +17,7 @@ struct bag_problem {
     uint32_t labels;
     uint32_t features;
     size_t stride;          /* labels, rounded up to BAG_LANES */
+    size_t row;             /* of a table: up to 2 and 4 labels take no more, else stride */
     size_t terms_max;       /* of the longest sample, and one for the bias */
     struct span *names;     /* [labels], ascending; borrowed from data */
     uint32_t *label_number; /* [labels of the data] its index in names */
