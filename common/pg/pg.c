@@ -424,7 +424,8 @@ static void on_setup(int rc, const struct pg_result *result, const struct pg_err
 
 static int send_now(struct pg *p, const struct pg_query *query, pg_done_cb done, void *data);
 
-/* A zombie statement must not hold locks for ever: the server gives up after the client did. */
+/* A zombie statement must not hold locks for ever: the server gives up after the client did. And
+ * no compiling: statements here take a millisecond, PostgreSQL's JIT takes a hundred. */
 static void setup(struct pg *p)
 {
     char timeout[32];
@@ -432,8 +433,9 @@ static void setup(struct pg *p)
     const char *params[] = {timeout, p->role};
     const struct pg_query query = {
         .sql = p->role ? "SELECT set_config('statement_timeout', $1, false), "
-                         "set_config('role', $2, false)"
-                       : "SELECT set_config('statement_timeout', $1, false)",
+                         "set_config('jit', 'off', false), set_config('role', $2, false)"
+                       : "SELECT set_config('statement_timeout', $1, false), "
+                         "set_config('jit', 'off', false)",
         .params = params,
         .param_count = p->role ? 2 : 1,
     };
