@@ -286,6 +286,13 @@ int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_dat
     rc = rc ? rc : train_parts(&t, train, dev, base, e);
     if (rc == 0) {
         const struct bag_hidden *hidden = judge(&t, report);
+        /* the copies that an export makes fit in what they held */
+        bag__dev_close(&t.dev);
+        t.dev = (struct bag_dev){0};
+        if (!hidden) {
+            bag__hidden_close(&t.hidden);
+            t.hidden = (struct bag_hidden){0};
+        }
         rc = bag__export(ret, &t.problem, &t.linear, hidden, report->temperature, e);
     }
     bag__dev_close(&t.dev);
