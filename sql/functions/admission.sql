@@ -1,0 +1,152 @@
+-- Admission: what the record itself judges of a submission, and the one statement that writes new jobs.
+-- Called by the scheduler's functions, which have checked the term; nobody else may call these.
+
+-- Why the markets that a spec names cannot be worked on together, or null.
+CREATE OR REPLACE FUNCTION meridian.admit_markets_error(p_markets text[], p_one_region boolean)
+RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_missing text;
+  v_regions text[];
+BEGIN
+  SELECT min(s.code) INTO v_missing FROM unnest(p_markets) AS s(code)
+  WHERE NOT EXISTS (SELECT FROM market m WHERE m.code = s.code AND m.removed_at IS NULL);
+  IF v_missing IS NOT NULL THEN
+    RETURN format('spec.markets: there is no market "%s"; see meridian market list', v_missing);
+  END IF;
+  SELECT array_agg(DISTINCT m.region ORDER BY m.region) INTO v_regions
+  FROM market m WHERE m.code = ANY (p_markets);
+  IF p_one_region AND cardinality(v_regions) > 1 THEN
+    RETURN format('spec.markets: they are in several regions (%s); texts stay in theirs, so name markets of one',
+      array_to_string(v_regions, ', '));
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Why the record refuses a submission that is well formed, or null.
+CREATE OR REPLACE FUNCTION meridian.admit_error(p_job jsonb)
+RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_market text := p_job ->> 'market';
+  v_task text := p_job ->> 'task';
+  v_region text := p_job ->> 'region';
+  v_markets text[];
+  v_holder uuid;
+BEGIN
+  IF v_market IS NOT NULL
+     AND NOT EXISTS (SELECT FROM market WHERE code = v_market AND removed_at IS NULL) THEN
+    RETURN format('market: there is no market "%s"; add it with meridian market set', v_market);
+  ELSIF v_task IS NOT NULL AND p_job ->> 'kind' <> 'noop'
+     AND NOT EXISTS (SELECT FROM task WHERE name = v_task) THEN
+    RETURN format('task: there is no task "%s"; it is made by meridian data import', v_task);
+  ELSIF v_region IS NOT NULL AND v_market IS NULL
+     AND NOT EXISTS (SELECT FROM region WHERE name = v_region) THEN
+    RETURN format('spec.region: there is no region "%s"', v_region);
+  END IF;
+  IF p_job -> 'spec' ? 'markets' THEN
+    v_markets := ARRAY(SELECT jsonb_array_elements_text(p_job -> 'spec' -> 'markets'));
+    IF cardinality(v_markets) > 0 THEN
+      RETURN admit_markets_error(v_markets, NOT (p_job ->> 'is_parent')::boolean);
+    END IF;
+  END IF;
+  IF p_job ? 'unique' THEN
+    SELECT id INTO v_holder FROM job
+    WHERE unique_key = p_job ->> 'unique' AND ended_at IS NULL AND id <> (p_job ->> 'id')::uuid;
+    IF FOUND THEN
+      RETURN format('unique: the key is held by job %s until that ends', v_holder);
+    END IF;
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- Writes new jobs; those that exist are left as they are. Returns the ids that are new.
+CREATE OR REPLACE FUNCTION meridian.admit_write(p_jobs jsonb)
+RETURNS uuid[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_new uuid[];
+BEGIN
+  WITH asked AS MATERIALIZED (
+    SELECT x.*, a.item,
+      row_number() OVER (PARTITION BY x.unique ORDER BY a.position) AS turn,
+      row_number() OVER (PARTITION BY x.id ORDER BY a.position) AS copy
+    FROM jsonb_array_elements(p_jobs) WITH ORDINALITY AS a(item, position)
+    CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
+      spec jsonb, priority integer, not_before_ms bigint, "unique" text, "by" text, parent uuid, night date,
+      memory_mb integer, time_limit_s integer, threads integer, max_attempts integer, is_parent boolean,
+      error_code text, error_text text, after uuid[])
+  ), judged AS MATERIALIZED (
+    SELECT s.*, CASE
+        WHEN s.error_code IS NOT NULL THEN s.error_text
+        WHEN s.unique IS NOT NULL AND s.turn > 1 THEN 'unique: the key is named twice'
+        ELSE admit_error(s.item) END AS why
+    FROM asked s WHERE s.copy = 1
+      AND (SELECT j.id FROM job j WHERE j.id = s.id) IS NULL -- a lookup each, however large the table
+  ), added AS (
+    INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
+      submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
+      error_code, error_text)
+    SELECT g.id, g.kind, m.code, g.task,
+      CASE WHEN g.why IS NULL AND NOT g.is_parent THEN
+        coalesce(m.region, g.region, (SELECT min(o.region) FROM market o
+          WHERE o.code IN (SELECT jsonb_array_elements_text(g.spec -> 'markets')))) END,
+      n.state, coalesce(g.spec, '{}'), g.priority, g.parent,
+      coalesce(g.night, CASE WHEN g.is_parent THEN (now() AT TIME ZONE 'UTC')::date END),
+      CASE WHEN g.why IS NULL THEN g.unique END, coalesce(g.by, 'unknown'),
+      to_timestamp(g.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
+      CASE n.state WHEN 'rejected' THEN now() END, g.max_attempts, g.memory_mb, g.time_limit_s, g.threads,
+      CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why
+    FROM judged g
+    LEFT JOIN market m ON m.code = g.market
+    CROSS JOIN LATERAL (SELECT CASE
+      WHEN g.why IS NOT NULL THEN 'rejected'
+      WHEN g.is_parent OR to_timestamp(g.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
+      WHEN EXISTS (SELECT FROM unnest(g.after) AS a(id) LEFT JOIN job p ON p.id = a.id
+                   WHERE p.state IS DISTINCT FROM 'succeeded') THEN 'waiting'
+      ELSE 'queued' END AS state) n
+    ORDER BY g.id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, state, error_text
+  ), edges AS (
+    INSERT INTO dependency (job, needs)
+    SELECT DISTINCT d.id, a.id FROM added d JOIN judged g ON g.id = d.id
+    CROSS JOIN LATERAL unnest(g.after) AS a(id)
+    WHERE d.state <> 'rejected'
+    ON CONFLICT DO NOTHING
+  ), told AS (
+    INSERT INTO event (job, actor, to_state, reason)
+    SELECT d.id, 'scheduler', d.state,
+      CASE d.state WHEN 'rejected' THEN 'rejected: ' || d.error_text ELSE 'admitted' END
+    FROM added d
+  )
+  SELECT array_agg(d.id) INTO v_new FROM added d;
+  PERFORM admit_refuse_cycles(v_new);
+  RETURN v_new;
+END $$;
+
+-- Jobs that wait for each other would wait for ever. Only a new job that others named before it came
+-- can close a circle.
+CREATE OR REPLACE FUNCTION meridian.admit_refuse_cycles(p_ids uuid[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_id uuid;
+BEGIN
+  FOR v_id IN SELECT DISTINCT d.job FROM dependency d JOIN dependency o ON o.needs = d.job
+              WHERE d.job = ANY (p_ids) ORDER BY 1 LOOP
+    IF EXISTS (
+      WITH RECURSIVE reach AS (
+        SELECT d.needs FROM dependency d WHERE d.job = v_id
+        UNION
+        SELECT d.needs FROM reach r JOIN dependency d ON d.job = r.needs
+      ) SELECT FROM reach WHERE needs = v_id) THEN
+      UPDATE job SET state = 'failed', ended_at = now(), error_code = 'INVALID',
+        error_text = 'after: this job would wait for itself through the jobs that it needs'
+      WHERE id = v_id AND state = 'waiting';
+      IF FOUND THEN
+        PERFORM audit(v_id, NULL, 'scheduler', 'waiting', 'failed', 'its dependencies form a circle');
+      END IF;
+    END IF;
+  END LOOP;
+END $$;
