@@ -29,6 +29,7 @@ enum {
     STOP_MS = 5000, /* then the process ends without waiting for its connections */
     CALLS_MAX = 8192,
     CLIENTS = 5,
+    KEY_SIZE = 256,
     HOLDER_SIZE = 320
 };
 
@@ -353,8 +354,11 @@ static int open_clients(struct scheduler *s, struct err_buf *e)
     pg.on_state = NULL;
     rc = rc ? rc : pg_new(&s->pg_leader, &s->loop, &pg, e);
     s->clients_open += rc == 0;
+    char key[KEY_SIZE];
+    (void)snprintf(key, sizeof key, "{%s}:intake", s->options.prefix);
     struct redis_options redis = {.url = s->options.redis_url,
                                   .name = "meridian-scheduler",
+                                  .key = key,
                                   .outstanding_max = CALLS_MAX,
                                   .on_state = on_redis_state,
                                   .data = s};

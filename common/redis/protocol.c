@@ -140,6 +140,9 @@ int redis__reply_code(const struct redis_reply *reply)
         {"READONLY", ERR_UNREACHABLE},
         {"MASTERDOWN", ERR_UNREACHABLE},
         {"CLUSTERDOWN", ERR_UNREACHABLE},
+        {"MOVED", ERR_UNREACHABLE},
+        {"ASK", ERR_UNREACHABLE}, /* the slot moves to another node: soon it is MOVED */
+        {"TRYAGAIN", ERR_UNREACHABLE},
         {"OOM", ERR_LIMIT},
     };
     if (redis_reply_type(reply) != REDIS_TYPE_ERROR) {
@@ -159,6 +162,25 @@ bool redis__reply_is_demotion(const struct redis_reply *reply)
     struct span text = redis_reply_text(reply);
     return redis_reply_type(reply) == REDIS_TYPE_ERROR &&
            (begins_with(text, "READONLY") || begins_with(text, "MASTERDOWN"));
+}
+
+/* "MOVED 3999 host:port"; without a host it is the node that was asked. */
+bool redis__reply_is_moved(const struct redis_reply *reply, struct redis__url *url)
+{
+    struct span text = redis_reply_text(reply);
+    if (redis_reply_type(reply) != REDIS_TYPE_ERROR || !begins_with(text, "MOVED")) {
+        return false;
+    }
+    const char *space = memrchr(text.data, ' ', text.length);
+    const char *colon = memrchr(text.data, ':', text.length);
+    if (!space || !colon || colon < space) {
+        return false;
+    }
+    struct span host = span_make(space + 1, (size_t)(colon - space - 1));
+    struct span port = span_make(colon + 1, text.length - (size_t)(colon + 1 - text.data));
+    char same[REDIS__TEXT_MAX + 1];
+    (void)snprintf(same, sizeof same, "%s", url->host);
+    return redis__url_aim(url, host.length > 0 ? host : span_of(same), port) == 0;
 }
 
 bool redis__reply_is_message(const struct redis_reply *reply, struct span *ret_channel,

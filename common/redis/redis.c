@@ -50,8 +50,7 @@ struct redis {
     uv_loop_t *loop;
     struct redis_options options;
     struct redis__url url;
-    char *name;
-    char *channel;
+    struct redis__caller caller; /* owned copies */
 
     /* the machine */
     enum redis__state state;
@@ -61,6 +60,9 @@ struct redis {
     int64_t address_end_ms;  /* of the address that is tried */
     int64_t traffic_ms;      /* when bytes came last */
     unsigned greetings_left; /* answers of the greeting that are missing */
+    unsigned next_seed;      /* where the next try begins */
+    unsigned hops;           /* times that this try was sent on */
+    bool is_moved;           /* url aims where a cluster sent a command of the caller */
     struct rng rng;
 
     /* the connection */
@@ -69,6 +71,7 @@ struct redis {
     const struct addrinfo *address;
     uv_getaddrinfo_t resolver;
     bool is_resolving; /* resolver is in use, maybe by a try that was given up */
+    char resolving[REDIS__TEXT_MAX + REDIS__PORT_MAX + 2]; /* what it looks for: "host port" */
 
     /* commands */
     struct list sent;
@@ -93,6 +96,7 @@ struct redis {
 static void lose(struct redis *r, const char *cause);
 static void on_later(uv_idle_t *later);
 static void on_link_ready(struct link *link, int error, int events, void *data);
+static void resolve(struct redis *r);
 
 /* --- lists ----------------------------------------------------------------------------------- */
 
@@ -137,7 +141,7 @@ static void check_invariants(const struct redis *r)
 static void move(struct redis *r, enum redis__state to)
 {
     CHECK(redis__state_may_move(r->state, to));
-    log_trace("redis moves client=%s from=%s to=%s", r->name ? r->name : "-",
+    log_trace("redis moves client=%s from=%s to=%s", r->caller.name ? r->caller.name : "-",
               redis__state_text(r->state), redis__state_text(to));
     r->state = to;
     r->since_ms = clock_mono_ms();
@@ -205,6 +209,13 @@ static void tell_later(struct redis *r)
 
 /* --- the end of a connection ----------------------------------------------------------------- */
 
+static void free_caller(struct redis *r)
+{
+    mem_free((char *)r->caller.name);
+    mem_free((char *)r->caller.channel);
+    mem_free((char *)r->caller.key);
+}
+
 /* CLOSING is over when the last handle has gone and the resolver has answered. */
 static void finish(struct redis *r)
 {
@@ -215,8 +226,7 @@ static void finish(struct redis *r)
     void *data = r->closed_data;
     move(r, REDIS__STATE_CLOSED);
     redis__url_wipe(&r->url);
-    mem_free(r->name);
-    mem_free(r->channel);
+    free_caller(r);
     mem_free(r);
     if (closed) {
         closed(data);
@@ -277,7 +287,7 @@ static void lose(struct redis *r, const char *cause)
     if (cause != r->cause.text) {
         (void)err_set(&r->cause, ERR_UNREACHABLE, "redis at %.200s: %.200s", r->url.shown, cause);
     }
-    log_debug("redis lost client=%s state=%s cause=\"%s\"", r->name ? r->name : "-",
+    log_debug("redis lost client=%s state=%s cause=\"%s\"", r->caller.name ? r->caller.name : "-",
               redis__state_text(r->state), r->cause.text);
     drop_link(r);
     drop_addresses(r);
@@ -322,7 +332,7 @@ static int add_command(struct redis *r, const struct span *args, size_t count,
 static int add_step(struct redis *r, enum redis__step step, int64_t deadline_ms)
 {
     struct span args[3];
-    size_t count = redis__step_args(step, &r->url, r->name, r->channel, args);
+    size_t count = redis__step_args(step, &r->url, &r->caller, args);
     if (count == 0) {
         return 0;
     }
@@ -335,7 +345,7 @@ static int add_step(struct redis *r, enum redis__step step, int64_t deadline_ms)
 static void greet(struct redis *r)
 {
     move(r, REDIS__STATE_GREETING);
-    for (enum redis__step step = REDIS__STEP_AUTH; step < REDIS__STEP_COUNT; step++) {
+    for (enum redis__step step = REDIS__STEP_NONE + 1; step < REDIS__STEP_COUNT; step++) {
         int rc = add_step(r, step, r->deadline_ms);
         if (rc < 0) {
             lose(r, err_text(rc));
@@ -346,12 +356,35 @@ static void greet(struct redis *r)
     set_timer_for_state(r);
 }
 
+/* A Sentinel or a cluster named the server to talk to: on to it, within the time of this try. */
+static void go_elsewhere(struct redis *r)
+{
+    if (++r->hops > REDIS__HOPS_MAX) {
+        lose(r, "it sends us on, as those before it did");
+        return;
+    }
+    log_debug("redis sends the client on client=%s to=%s", r->caller.name ? r->caller.name : "-",
+              r->url.shown);
+    drop_link(r);
+    end_sent(r, ERR_UNREACHABLE);
+    int64_t deadline_ms = r->deadline_ms;
+    move(r, REDIS__STATE_RESOLVING);
+    r->deadline_ms = deadline_ms;
+    set_timer_for_state(r);
+    resolve(r);
+}
+
 static void take_step(struct redis *r, enum redis__step step, const struct redis_reply *reply)
 {
     if (r->state == REDIS__STATE_READY) {
         return; /* the PING of an idle connection: any answer will do */
     }
-    if (redis__step_check(step, &r->url, reply, &r->cause) != 0) {
+    int rc = redis__step_check(step, &r->url, reply, &r->cause);
+    if (rc == REDIS__ELSEWHERE) {
+        go_elsewhere(r);
+        return;
+    }
+    if (rc != 0) {
         lose(r, r->cause.text);
         return;
     }
@@ -376,8 +409,14 @@ static void take_answer(struct redis *r, struct command *command, const struct r
     if (done) {
         done(rc, reply, data);
     }
-    if (r->link == link && redis__reply_is_demotion(reply)) {
+    if (r->link != link) {
+        return;
+    }
+    if (redis__reply_is_demotion(reply)) {
         lose(r, "it is no longer the master");
+    } else if (redis__reply_is_moved(reply, &r->url)) {
+        r->is_moved = true;
+        lose(r, "another node of the cluster has the keys now");
     }
 }
 
@@ -385,7 +424,7 @@ static void take_reply(struct redis *r, const struct redis_reply *reply)
 {
     struct span channel;
     struct span payload;
-    if (r->channel && r->state == REDIS__STATE_READY &&
+    if (r->caller.channel && r->state == REDIS__STATE_READY &&
         redis__reply_is_message(reply, &channel, &payload)) {
         r->options.on_message(channel, payload, r->options.data);
         return;
@@ -483,6 +522,18 @@ static void try_next_address(struct redis *r, int error)
     try_addresses(r, error);
 }
 
+static void name_target(const struct redis *r, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s %s", r->url.host, r->url.port);
+}
+
+static bool is_resolving_target(const struct redis *r)
+{
+    char target[sizeof r->resolving];
+    name_target(r, target, sizeof target);
+    return strcmp(target, r->resolving) == 0;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
     struct redis *r = request->data;
@@ -490,6 +541,11 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     if (r->state != REDIS__STATE_RESOLVING) {
         uv_freeaddrinfo(addresses); /* that try was given up */
         finish(r);
+        return;
+    }
+    if (!is_resolving_target(r)) {
+        uv_freeaddrinfo(addresses); /* an earlier try looked for another host */
+        resolve(r);
         return;
     }
     if (status != 0) {
@@ -513,6 +569,7 @@ static void resolve(struct redis *r)
     }
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     r->resolver.data = r;
+    name_target(r, r->resolving, sizeof r->resolving);
     int rc = uv_getaddrinfo(r->loop, &r->resolver, on_resolved, r->url.host, r->url.port, &hints);
     if (rc != 0) {
         lose(r, uv_strerror(rc));
@@ -524,6 +581,11 @@ static void resolve(struct redis *r)
 static void start_try(struct redis *r)
 {
     move(r, REDIS__STATE_RESOLVING);
+    r->hops = 0;
+    if (!r->is_moved) {
+        redis__url_aim_seed(&r->url, r->next_seed++);
+    }
+    r->is_moved = false;
     r->deadline_ms = r->since_ms + r->options.connect_timeout_ms;
     r->address_end_ms = r->deadline_ms;
     set_timer_for_state(r);
@@ -723,6 +785,7 @@ static void set_defaults(struct redis_options *o)
     o->url = NULL; /* copied, and not kept */
     o->name = NULL;
     o->channel = NULL;
+    o->key = NULL;
 }
 
 static int copy_options(struct redis *r, const struct redis_options *options, struct err_buf *e)
@@ -735,9 +798,11 @@ static int copy_options(struct redis *r, const struct redis_options *options, st
     }
     r->options = *options;
     set_defaults(&r->options);
-    r->name = mem_string_copy(options->name);
-    r->channel = mem_string_copy(options->channel);
-    if ((options->name && !r->name) || (options->channel && !r->channel)) {
+    r->caller = (struct redis__caller){.name = mem_string_copy(options->name),
+                                       .channel = mem_string_copy(options->channel),
+                                       .key = mem_string_copy(options->key)};
+    if ((options->name && !r->caller.name) || (options->channel && !r->caller.channel) ||
+        (options->key && !r->caller.key)) {
         return err_set(e, ERR_NOMEM, "redis: %s", err_text(ERR_NOMEM));
     }
     return redis__url_parse(&r->url, options->url, e);
@@ -755,8 +820,7 @@ int redis_new(struct redis **ret, struct uv_loop_s *loop, const struct redis_opt
     r->timer_ms = INT64_MAX;
     int rc = copy_options(r, options, e);
     if (rc != 0) {
-        mem_free(r->name);
-        mem_free(r->channel);
+        free_caller(r);
         mem_free(r);
         return rc;
     }
@@ -815,7 +879,7 @@ int redis_send(struct redis *r, const struct span *args, size_t count, int64_t t
     if (r->state >= REDIS__STATE_CLOSING) {
         return ERR_CANCELLED;
     }
-    if (r->channel || count == 0) {
+    if (r->caller.channel || count == 0) {
         return ERR_INVALID;
     }
     if (r->outstanding >= r->options.outstanding_max) {

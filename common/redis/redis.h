@@ -3,7 +3,8 @@
  *
  * The client connects by itself and again after every loss (jittered exponential backoff), resolves
  * names off the loop, greets (AUTH, SELECT, CLIENT SETNAME), makes sure that it talks to a
- * master, pings when idle, and limits every wait with its own timers:
+ * master, pings when idle, and limits every wait with its own timers. Of several hosts it takes the
+ * next at each try; a Sentinel or a node of a cluster may send it on (GREETING -> RESOLVING):
  *
  *     IDLE -> RESOLVING -> CONNECTING -> GREETING -> READY
  *               |              |            |          |
@@ -36,7 +37,7 @@ struct redis;
  * connection was lost: outcome unknown. ERR_TIMEOUT: no reply in time (the connection is given up
  * then, since replies come in order): outcome unknown. ERR_CANCELLED: the client is closing. When
  * Redis answered with an error: ERR_NOTFOUND for NOGROUP, ERR_EXISTS for BUSYGROUP,
- * ERR_UNREACHABLE for LOADING, READONLY, MASTERDOWN and CLUSTERDOWN, ERR_LIMIT for OOM, else
+ * ERR_UNREACHABLE for LOADING, READONLY, MASTERDOWN, CLUSTERDOWN and MOVED, ERR_LIMIT for OOM, else
  * ERR_INVALID; reply is then of type ERROR with Redis's words.
  */
 typedef void (*redis_done_cb)(int rc, const struct redis_reply *reply, void *data);
@@ -47,7 +48,9 @@ typedef void (*redis_message_cb)(struct span channel, struct span payload, void 
 typedef void (*redis_close_cb)(void *data);
 
 struct redis_options {
-    const char *url;  /* redis://[user:password@]host[:port][/db] or unix:///path[?db=N] */
+    /* redis://[user:password@]host[:port][,host...][/db], unix:///path[?db=N], or
+     * redis+sentinel://[user:password@]host[:port][,host...]/master[/db] */
+    const char *url;
     const char *name; /* for CLIENT SETNAME, no spaces; NULL = none */
     /* 0 = the default in brackets */
     int64_t connect_timeout_ms; /* resolving, connecting and greeting together (5000) */
@@ -58,6 +61,9 @@ struct redis_options {
     size_t outstanding_max;     /* commands without a reply yet (1024) */
     size_t outgoing_bytes_max;  /* bytes not yet written to the socket (64 MiB) */
     redis_state_cb on_state;    /* may be NULL */
+    /* One of the caller's keys (all of one slot): a cluster's node that does not hold it sends the
+     * client on. NULL: a command finds that out, and fails as ERR_UNREACHABLE once. */
+    const char *key;
     /* Makes this a subscriber: it only listens, redis_send is refused. Subscribed again after every
      * reconnect; messages meanwhile are lost. */
     const char *channel;

@@ -20,8 +20,14 @@
 
 struct redisReader;
 
+#define REDIS__ELSEWHERE 1
+
 enum {
     REDIS__TEXT_MAX = 1023,             /* of each part of a URL */
+    REDIS__HOST_MAX = 255,              /* of a host's name, as in DNS */
+    REDIS__PORT_MAX = 5,                /* digits */
+    REDIS__SEEDS_MAX = 8,               /* hosts in a URL */
+    REDIS__HOPS_MAX = 5,                /* addresses that one try may be sent on to */
     REDIS__ARGS_MAX = 1 << 20,          /* Redis's own limit of a command */
     REDIS__REPLY_BYTES_MAX = 256 << 20, /* of one reply: far above anything we ask for */
     REDIS__READ_BYTES = 32768,          /* read from a socket at once */
@@ -36,19 +42,40 @@ enum {
 
 /* --- address --------------------------------------------------------------------------------- */
 
+struct redis__host {
+    char name[REDIS__HOST_MAX + 1];
+    char port[REDIS__PORT_MAX + 1];
+};
+
+/*
+ * Where to begin (the seeds), who to be, and the address that is aimed at now. A connection begins
+ * at a seed; a Sentinel or a node of a cluster may then send it elsewhere.
+ */
 struct redis__url {
     bool is_unix;
-    char host[REDIS__TEXT_MAX + 1]; /* or the path of the socket */
-    char port[24];                  /* "6379" */
+    bool is_sentinel; /* the seeds are Sentinels, which know the master of the name */
+    struct redis__host seeds[REDIS__SEEDS_MAX];
+    size_t seed_count;
+    char master[REDIS__HOST_MAX + 1];
     char user[REDIS__TEXT_MAX + 1]; /* empty = the default user */
     char password[REDIS__TEXT_MAX + 1];
     bool has_password;
-    char db[24];                      /* "0" */
-    char shown[REDIS__TEXT_MAX + 32]; /* for messages: no user, no password */
+    char sentinel_password[REDIS__TEXT_MAX + 1]; /* empty = none */
+    char db[24];                                 /* "0" */
+    /* the aim */
+    bool is_at_sentinel;              /* the next connection asks a Sentinel */
+    char host[REDIS__TEXT_MAX + 1];   /* or the path of the socket */
+    char port[REDIS__PORT_MAX + 1];   /* "6379" */
+    char shown[REDIS__TEXT_MAX + 64]; /* for messages: no user, no password */
 };
 
-/* ERR_INVALID; the message never repeats the URL, since it may hold a password. */
+/* Aims at the first seed. ERR_INVALID; the message never repeats the URL, since it may hold a
+ * password. */
 MUST_CHECK int redis__url_parse(struct redis__url *ret, const char *text, struct err_buf *e);
+/* Aims at a seed; the number is taken modulo their count. */
+void redis__url_aim_seed(struct redis__url *url, unsigned number);
+/* Aims at a server that a Sentinel or a cluster named. ERR_INVALID: the names make no sense. */
+MUST_CHECK int redis__url_aim(struct redis__url *url, struct span host, struct span port);
 void redis__url_wipe(struct redis__url *url);
 
 /* --- socket ---------------------------------------------------------------------------------- */
@@ -88,29 +115,45 @@ void redis__reply_free(struct redis_reply *reply);
 int redis__reply_code(const struct redis_reply *reply);
 /* The server refuses to write or to answer since it is no (working) master any more. */
 bool redis__reply_is_demotion(const struct redis_reply *reply);
+/* True when a node of a cluster says who has the key now; url then aims there. */
+bool redis__reply_is_moved(const struct redis_reply *reply, struct redis__url *url);
 /* True for a published message; then also its parts. */
 bool redis__reply_is_message(const struct redis_reply *reply, struct span *ret_channel,
                              struct span *ret_payload);
 
 /* --- greeting -------------------------------------------------------------------------------- */
 
-/* What is said on a new connection, in this order; PING finds out whether Redis still loads. */
+/* What is said on a new connection, in this order; PING finds out whether Redis still loads, SLOT
+ * whether another node of a cluster holds the caller's keys. A Sentinel is asked for the master
+ * and nothing else. */
 enum redis__step {
     REDIS__STEP_NONE = 0, /* a command of the caller */
+    REDIS__STEP_SENTINEL_AUTH,
+    REDIS__STEP_SENTINEL,
     REDIS__STEP_AUTH,
     REDIS__STEP_SELECT,
     REDIS__STEP_SETNAME,
     REDIS__STEP_ROLE,
     REDIS__STEP_PING,
+    REDIS__STEP_SLOT,
     REDIS__STEP_SUBSCRIBE,
     REDIS__STEP_COUNT
 };
 
-/* The command of a step into args; returns how many, 0 when the step is not needed. */
-size_t redis__step_args(enum redis__step step, const struct redis__url *url, const char *name,
-                        const char *channel, struct span args[3]);
-/* Judges the answer: 0, or a code with the cause and what to do about it. */
-MUST_CHECK int redis__step_check(enum redis__step step, const struct redis__url *url,
+/* What the caller is to the server; all may be NULL. */
+struct redis__caller {
+    const char *name;
+    const char *channel;
+    const char *key; /* one of its keys: all of them are in one slot of a cluster */
+};
+
+/* The command of a step into args; returns how many, 0 when the step is not needed for what url
+ * aims at. */
+size_t redis__step_args(enum redis__step step, const struct redis__url *url,
+                        const struct redis__caller *caller, struct span args[3]);
+/* Judges the answer: 0, REDIS__ELSEWHERE (url aims at the server that was named: connect there), or
+ * a code with the cause and what to do about it. */
+MUST_CHECK int redis__step_check(enum redis__step step, struct redis__url *url,
                                  const struct redis_reply *reply, struct err_buf *e);
 bool redis__name_is_valid(const char *name);
 

@@ -195,11 +195,11 @@ static int connect_socket(struct redis_sync *r, int64_t deadline_ms, struct err_
     return rc == 0 ? 0 : lost(r, strerror(-rc), e);
 }
 
-static int say_step(struct redis_sync *r, enum redis__step step, const char *name,
-                    const char *channel, int64_t deadline_ms, struct err_buf *e)
+static int say_step(struct redis_sync *r, enum redis__step step, const struct redis__caller *caller,
+                    int64_t deadline_ms, struct err_buf *e)
 {
     struct span args[3];
-    size_t count = redis__step_args(step, &r->url, name, channel, args);
+    size_t count = redis__step_args(step, &r->url, caller, args);
     if (count == 0) {
         return 0;
     }
@@ -213,19 +213,50 @@ static int say_step(struct redis_sync *r, enum redis__step step, const char *nam
     return rc == 0 ? redis__step_check(step, &r->url, r->reply, e) : rc;
 }
 
-static int open_and_greet(struct redis_sync *r, const char *name, struct err_buf *e)
+static int open_and_greet(struct redis_sync *r, const struct redis__caller *caller,
+                          int64_t deadline_ms, struct err_buf *e)
 {
-    int64_t deadline_ms = clock_mono_ms() + r->timeout_ms;
     int rc = connect_socket(r, deadline_ms, e);
-    for (enum redis__step step = REDIS__STEP_AUTH; rc == 0 && step <= REDIS__STEP_PING; step++) {
-        rc = say_step(r, step, name, NULL, deadline_ms, e);
+    for (enum redis__step step = REDIS__STEP_NONE + 1; rc == 0 && step <= REDIS__STEP_SLOT;
+         step++) {
+        rc = say_step(r, step, caller, deadline_ms, e);
     }
     return rc;
 }
 
-int redis_sync_open(struct redis_sync **ret, const char *url, const char *name, int64_t timeout_ms,
-                    struct err_buf *e)
+/* From one seed to the server that has the keys. */
+static int open_from_seed(struct redis_sync *r, const struct redis__caller *caller,
+                          int64_t deadline_ms, struct err_buf *e)
 {
+    int rc = open_and_greet(r, caller, deadline_ms, e);
+    for (int hop = 0; rc == REDIS__ELSEWHERE && hop < REDIS__HOPS_MAX; hop++) {
+        (void)give_up(r, 0);
+        rc = open_and_greet(r, caller, deadline_ms, e);
+    }
+    return rc == REDIS__ELSEWHERE ? lost(r, "it sends us on, as those before it did", e) : rc;
+}
+
+/* Each seed has an equal part of the time that is left. */
+static int open_from_seeds(struct redis_sync *r, const struct redis__caller *caller,
+                           struct err_buf *e)
+{
+    int64_t deadline_ms = clock_mono_ms() + r->timeout_ms;
+    size_t seeds = r->url.is_unix ? 1 : r->url.seed_count;
+    int rc = ERR_UNREACHABLE;
+    for (size_t i = 0; i < seeds && rc != 0; i++) {
+        int64_t now = clock_mono_ms();
+        int64_t part = (deadline_ms - now) / (int64_t)(seeds - i);
+        (void)give_up(r, 0);
+        redis__url_aim_seed(&r->url, (unsigned)i);
+        rc = open_from_seed(r, caller, now + part, e);
+    }
+    return rc;
+}
+
+int redis_sync_open(struct redis_sync **ret, const char *url, const char *name, const char *key,
+                    int64_t timeout_ms, struct err_buf *e)
+{
+    const struct redis__caller caller = {.name = name, .key = key};
     struct redis_sync *r = mem_new(sizeof *r);
     if (!r) {
         return err_set(e, ERR_NOMEM, "redis: %s", err_text(ERR_NOMEM));
@@ -239,7 +270,7 @@ int redis_sync_open(struct redis_sync **ret, const char *url, const char *name, 
     }
     r->reader = rc == 0 ? redis__reader_new() : NULL;
     if (rc == 0) {
-        rc = r->reader ? open_and_greet(r, name, e)
+        rc = r->reader ? open_from_seeds(r, &caller, e)
                        : err_set(e, ERR_NOMEM, "redis: %s", err_text(ERR_NOMEM));
     }
     if (rc != 0) {
@@ -356,7 +387,8 @@ int redis_sync_send_texts(struct redis_sync *r, const char *const *args, size_t 
 int redis_sync_subscribe(struct redis_sync *r, const char *channel, struct err_buf *e)
 {
     CHECK(r->added == 0 && !r->is_listening);
-    int rc = say_step(r, REDIS__STEP_SUBSCRIBE, NULL, channel, deadline_of(r, 0), e);
+    const struct redis__caller caller = {.channel = channel};
+    int rc = say_step(r, REDIS__STEP_SUBSCRIBE, &caller, deadline_of(r, 0), e);
     if (rc == ERR_TIMEOUT) {
         return give_up(r, rc);
     }

@@ -17,10 +17,10 @@
 
 struct redis_sync;
 
-/* Connects, authenticates, selects. timeout_ms limits connecting and is the default for commands.
- * *ret: close with redis_sync_close. */
+/* Connects, authenticates, selects; url and key (may be NULL) as in redis_options. timeout_ms
+ * limits connecting and is the default for commands. *ret: close with redis_sync_close. */
 MUST_CHECK int redis_sync_open(struct redis_sync **ret, const char *url, const char *name,
-                               int64_t timeout_ms, struct err_buf *e);
+                               const char *key, int64_t timeout_ms, struct err_buf *e);
 void redis_sync_close(struct redis_sync *r);
 
 /* Sends and waits for the reply, which is valid until the next call on r. *ret_reply may be set

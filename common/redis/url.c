@@ -1,4 +1,8 @@
-/* redis://[user:password@]host[:port][/db] and unix://[user:password@]/path[?db=N]. */
+/*
+ * redis://[user:password@]host[:port][,host[:port]...][/db]
+ * redis+sentinel://[user:password@]host[:port][,...]/master[/db][?sentinel_password=P]
+ * unix://[user:password@]/path[?db=N]
+ */
 #include "common/redis/redis_int.h"
 
 #include <stdio.h>
@@ -6,7 +10,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-enum { DB_MAX = 1 << 20 };
+enum { DB_MAX = 1 << 20, PORT_MAX = 65535, REDIS_PORT = 6379, SENTINEL_PORT = 26379 };
 
 static int hex_digit(char c)
 {
@@ -113,29 +117,80 @@ static int read_host(struct redis__url *url, struct span text, struct err_buf *e
         end = (size_t)(colon - text.data);
         port_at = end;
     }
-    long port = 6379;
+    long port = url->is_sentinel ? SENTINEL_PORT : REDIS_PORT;
     if (port_at < text.length &&
         (text.data[port_at] != ':' ||
-         !read_number(cut(text, port_at + 1, text.length), 65535, &port) || port == 0)) {
+         !read_number(cut(text, port_at + 1, text.length), PORT_MAX, &port) || port == 0)) {
         return err_set(e, ERR_INVALID, "redis url: the port must be a number from 1 to 65535");
     }
-    if (end == start || !decode(cut(text, start, end), url->host)) {
+    char name[REDIS__TEXT_MAX + 1];
+    if (end == start || !decode(cut(text, start, end), name) || strlen(name) > REDIS__HOST_MAX) {
         return err_set(e, ERR_INVALID, "redis url: the host is missing or malformed");
     }
-    (void)snprintf(url->port, sizeof url->port, "%ld", port);
-    (void)snprintf(url->shown, sizeof url->shown, bracket ? "[%s]:%s" : "%s:%s", url->host,
-                   url->port);
+    struct redis__host *seed = &url->seeds[url->seed_count++];
+    (void)snprintf(seed->name, sizeof seed->name, "%s", name);
+    (void)snprintf(seed->port, sizeof seed->port, "%u", (unsigned)port & 0xffffu);
     return 0;
 }
 
-/* rest is everything behind the user: host... or /path... */
+static int read_hosts(struct redis__url *url, struct span text, struct err_buf *e)
+{
+    size_t start = 0;
+    int rc = 0;
+    while (rc == 0 && start <= text.length) {
+        const char *comma =
+            start < text.length ? memchr(text.data + start, ',', text.length - start) : NULL;
+        size_t end = comma ? (size_t)(comma - text.data) : text.length;
+        if (url->seed_count == REDIS__SEEDS_MAX) {
+            return err_set(e, ERR_INVALID, "redis url: more than %d hosts", REDIS__SEEDS_MAX);
+        }
+        rc = read_host(url, cut(text, start, end), e);
+        start = end + 1;
+    }
+    return rc;
+}
+
+/* /master[/db][?sentinel_password=P], behind the Sentinels */
+static int read_master(struct redis__url *url, struct span text, struct err_buf *e)
+{
+    static const char secret[] = "sentinel_password=";
+    const char *query = memchr(text.data, '?', text.length);
+    size_t path_end = query ? (size_t)(query - text.data) : text.length;
+    const char *slash = memchr(text.data, '/', path_end);
+    size_t name_end = slash ? (size_t)(slash - text.data) : path_end;
+    char name[REDIS__TEXT_MAX + 1];
+    if (!decode(cut(text, 0, name_end), name) || name[0] == '\0' ||
+        strlen(name) > REDIS__HOST_MAX) {
+        return err_set(e, ERR_INVALID,
+                       "redis url: behind the Sentinels write the master's name: "
+                       "redis+sentinel://host:26379/NAME");
+    }
+    (void)snprintf(url->master, sizeof url->master, "%s", name);
+    if (query) {
+        struct span value = cut(text, path_end + 1, text.length);
+        size_t length = strlen(secret);
+        if (value.length < length || memcmp(value.data, secret, length) != 0 ||
+            !decode(cut(value, length, value.length), url->sentinel_password)) {
+            return err_set(e, ERR_INVALID, "redis url: behind ? only sentinel_password=P is known");
+        }
+    }
+    return name_end + 1 < path_end ? read_db(url, cut(text, name_end + 1, path_end), e) : 0;
+}
+
+/* rest is everything behind the user: host... */
 static int read_tcp(struct redis__url *url, struct span rest, struct err_buf *e)
 {
     const char *slash = memchr(rest.data, '/', rest.length);
     size_t host_end = slash ? (size_t)(slash - rest.data) : rest.length;
-    int rc = read_host(url, cut(rest, 0, host_end), e);
-    if (rc == 0 && host_end + 1 < rest.length) {
-        rc = read_db(url, cut(rest, host_end + 1, rest.length), e);
+    struct span path = slash ? cut(rest, host_end + 1, rest.length) : span_of("");
+    int rc = read_hosts(url, cut(rest, 0, host_end), e);
+    if (rc == 0 && url->is_sentinel) {
+        rc = read_master(url, path, e);
+    } else if (rc == 0 && path.length > 0) {
+        rc = read_db(url, path, e);
+    }
+    if (rc == 0) {
+        redis__url_aim_seed(url, 0);
     }
     return rc;
 }
@@ -163,16 +218,29 @@ static int read_unix(struct redis__url *url, struct span rest, struct err_buf *e
     return read_db(url, cut(value, 3, value.length), e);
 }
 
+/* The text behind the scheme, or NULL. */
+static const char *read_scheme(struct redis__url *url, const char *text)
+{
+    static const char *const schemes[] = {"redis://", "unix://", "redis+sentinel://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0) {
+            url->is_unix = i == 1;
+            url->is_sentinel = i == 2;
+            return text + strlen(schemes[i]);
+        }
+    }
+    return NULL;
+}
+
 static int read_all(struct redis__url *url, const char *text, struct err_buf *e)
 {
-    static const char tcp[] = "redis://";
-    static const char local[] = "unix://";
-    url->is_unix = strncmp(text, local, strlen(local)) == 0;
-    if (!url->is_unix && strncmp(text, tcp, strlen(tcp)) != 0) {
-        return err_set(e, ERR_INVALID, "redis url: it must begin with redis:// or unix://%s",
+    const char *behind = read_scheme(url, text);
+    if (!behind) {
+        return err_set(e, ERR_INVALID,
+                       "redis url: it must begin with redis://, redis+sentinel:// or unix://%s",
                        strncmp(text, "rediss://", 9) == 0 ? " (TLS is not supported)" : "");
     }
-    struct span rest = span_of(text + strlen(url->is_unix ? local : tcp));
+    struct span rest = span_of(behind);
     size_t authority = strcspn(rest.data, "/");
     const char *at = memrchr(rest.data, '@', authority);
     if (at) {
@@ -198,6 +266,43 @@ int redis__url_parse(struct redis__url *ret, const char *text, struct err_buf *e
         redis__url_wipe(ret);
     }
     return rc;
+}
+
+/* --- the aim --------------------------------------------------------------------------------- */
+
+static void show(struct redis__url *url)
+{
+    bool is_v6 = strchr(url->host, ':') != NULL;
+    (void)snprintf(url->shown, sizeof url->shown, is_v6 ? "[%s]:%s%s" : "%s:%s%s", url->host,
+                   url->port, url->is_at_sentinel ? " (sentinel)" : "");
+}
+
+void redis__url_aim_seed(struct redis__url *url, unsigned number)
+{
+    if (url->is_unix) {
+        return;
+    }
+    const struct redis__host *seed = &url->seeds[number % url->seed_count];
+    url->is_at_sentinel = url->is_sentinel;
+    (void)snprintf(url->host, sizeof url->host, "%s", seed->name);
+    (void)snprintf(url->port, sizeof url->port, "%s", seed->port);
+    show(url);
+}
+
+int redis__url_aim(struct redis__url *url, struct span host, struct span port)
+{
+    long number = 0;
+    if (url->is_unix || host.length == 0 || host.length > REDIS__HOST_MAX ||
+        memchr(host.data, '\0', host.length) || !read_number(port, PORT_MAX, &number) ||
+        number == 0) {
+        return ERR_INVALID;
+    }
+    url->is_at_sentinel = false;
+    memcpy(url->host, host.data, host.length);
+    url->host[host.length] = '\0';
+    (void)snprintf(url->port, sizeof url->port, "%u", (unsigned)number & 0xffffu);
+    show(url);
+    return 0;
 }
 
 void redis__url_wipe(struct redis__url *url)

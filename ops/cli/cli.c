@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 5000, FILE_BYTES_MAX = 16 * 1024 * 1024 };
+enum { CONNECT_MS = 5000, FILE_BYTES_MAX = 16 * 1024 * 1024, KEY_SIZE = 256 };
 
 static volatile sig_atomic_t interrupted;
 static struct pg_sync *volatile running; /* the statement that Ctrl-C must end */
@@ -102,7 +102,9 @@ int cli_redis(struct cli *c)
     if (!c->common.redis_url) {
         return err_set(&c->e, ERR_INVALID, "no Redis: set MERIDIAN_REDIS_URL");
     }
-    int rc = redis_sync_open(&c->redis, c->common.redis_url, "meridian-cli", CONNECT_MS, &c->e);
+    char key[KEY_SIZE];
+    int rc = redis_sync_open(&c->redis, c->common.redis_url, "meridian-cli",
+                             cli_redis_key(c, "intake", key, sizeof key), CONNECT_MS, &c->e);
     return rc ? unreachable(c, rc, "Redis", c->common.redis_url) : 0;
 }
 

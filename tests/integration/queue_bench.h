@@ -70,7 +70,7 @@ static inline void bench_connect_redis(struct bench *b)
     struct err_buf e = {{0}};
     redis_sync_close(b->redis);
     b->redis = NULL;
-    if (redis_sync_open(&b->redis, servers_redis_url(b->servers), "test", 5000, &e)) {
+    if (redis_sync_open(&b->redis, servers_redis_url(b->servers), "test", NULL, 5000, &e)) {
         fail_msg("%s", e.text);
     }
 }

@@ -457,7 +457,7 @@ static void test_redis_password_has_a_clear_cause(void **state)
     servers_redis_start(f->servers);
     struct redis_sync *sync = NULL;
     struct err_buf e = {0};
-    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, 5000, &e), 0);
+    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e), 0);
     assert_int_equal(
         REDIS_SYNC_CALL(sync, NULL, &e, "CONFIG", "SET", "requirepass", "correct horse"), 0);
     redis_sync_close(sync);
@@ -469,7 +469,7 @@ static void test_redis_password_has_a_clear_cause(void **state)
     redis_close(f->redis, on_closed, f);
     assert_true(run_until(f, is_closed));
     (void)snprintf(url, sizeof url, "redis://default:hunter2@127.0.0.1%s", port);
-    assert_int_equal(redis_sync_open(&sync, url, NULL, 5000, &e), ERR_INVALID);
+    assert_int_equal(redis_sync_open(&sync, url, NULL, NULL, 5000, &e), ERR_INVALID);
     f->lost_count = 0;
     f->is_closed = false;
     start(f, (struct redis_options){.url = url});
@@ -518,7 +518,7 @@ static void publish(struct fixture *f, const char *text)
     struct redis_sync *sync = NULL;
     struct err_buf e = {0};
     const struct redis_reply *reply = NULL;
-    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, 5000, &e), 0);
+    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e), 0);
     assert_int_equal(REDIS_SYNC_CALL(sync, &reply, &e, "PUBLISH", "news", text), 0);
     assert_int_equal(redis_reply_integer(reply), 1);
     redis_sync_close(sync);
@@ -655,7 +655,7 @@ static struct redis_sync *open_sync(struct fixture *f, const char *url)
 {
     struct redis_sync *sync = NULL;
     struct err_buf e = {0};
-    int rc = redis_sync_open(&sync, url, "cli", 5000, &e);
+    int rc = redis_sync_open(&sync, url, "cli", NULL, 5000, &e);
     if (rc != 0) {
         print_error("%s\n", e.text);
     }
@@ -730,10 +730,10 @@ static void test_redis_sync_failures_have_codes(void **state)
     assert_int_equal(REDIS_SYNC_CALL(sync, NULL, &e, "PING"), ERR_UNREACHABLE);
     assert_int_equal(redis_sync_fd(sync), -1);
     redis_sync_close(sync);
-    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, 1000, &e),
+    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 1000, &e),
                      ERR_UNREACHABLE);
     assert_non_null(strstr(e.text, "Connection refused"));
-    assert_int_equal(redis_sync_open(&sync, "redis://", NULL, 1000, &e), ERR_INVALID);
+    assert_int_equal(redis_sync_open(&sync, "redis://", NULL, NULL, 1000, &e), ERR_INVALID);
 }
 
 /* A listener waits with an end and can go on after it; a lost server is told. */

@@ -121,7 +121,7 @@ static inline struct redis_sync *fixture_redis(struct fixture *f)
 {
     struct err_buf e = {{0}};
     if (!f->redis &&
-        redis_sync_open(&f->redis, servers_redis_url(f->servers), NULL, 5000, &e) != 0) {
+        redis_sync_open(&f->redis, servers_redis_url(f->servers), NULL, NULL, 5000, &e) != 0) {
         fail_msg("%s", e.text);
     }
     return f->redis;

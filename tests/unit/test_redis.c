@@ -37,6 +37,10 @@ static void test_redis_url_forms_are_read(void **state)
         {"unix:///a/b.sock", true, "/a/b.sock", "", "", "", "0", "unix:/a/b.sock"},
         {"unix:///a%20b?db=4", true, "/a b", "", "", "", "4", "unix:/a b"},
         {"unix://u:p@/a", true, "/a", "", "u", "p", "0", "unix:/a"},
+        {"redis://a:1,b,[::1]:3/2", false, "a", "1", "", "", "2", "a:1"},
+        {"redis+sentinel://s/m", false, "s", "26379", "", "", "0", "s:26379 (sentinel)"},
+        {"redis+sentinel://u:p@s:1,t/m/4?sentinel_password=q", false, "s", "1", "u", "p", "4",
+         "s:1 (sentinel)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct redis__url url;
@@ -86,6 +90,15 @@ static void test_redis_url_nonsense_is_refused_without_the_password(void **state
         "unix://:sesame@path",
         "unix:///a?db=",
         "unix:///a?password=sesame",
+        "redis://:sesame@a,",
+        "redis://:sesame@,a",
+        "redis://:sesame@a,b:0",
+        "redis://:sesame@1,2,3,4,5,6,7,8,9",
+        "redis+sentinel://:sesame@s",
+        "redis+sentinel://:sesame@s/",
+        "redis+sentinel://:sesame@s/m/x",
+        "redis+sentinel://:sesame@s/m?password=sesame",
+        "redis+sentinel://:sesame@s/m?sentinel_password=sesame%zz",
         NULL,
     };
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
@@ -155,7 +168,7 @@ static void test_redis_states_move_as_drawn(void **state)
         "01000010", /* IDLE */
         "00100110", /* RESOLVING */
         "00010110", /* CONNECTING */
-        "00001110", /* GREETING */
+        "01001110", /* GREETING */
         "00000110", /* READY */
         "01000010", /* WAITING */
         "00000001", /* CLOSING */
@@ -356,20 +369,100 @@ static void test_redis_greeting_says_what_is_needed(void **state)
     struct err_buf e = {0};
     struct span args[3];
     assert_int_equal(redis__url_parse(&url, "redis://h", &e), 0);
-    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, NULL, NULL, args), 0);
-    assert_int_equal(redis__step_args(REDIS__STEP_SELECT, &url, NULL, NULL, args), 0);
-    assert_int_equal(redis__step_args(REDIS__STEP_SETNAME, &url, NULL, NULL, args), 0);
-    assert_int_equal(redis__step_args(REDIS__STEP_ROLE, &url, NULL, NULL, args), 1);
-    assert_int_equal(redis__step_args(REDIS__STEP_SUBSCRIBE, &url, NULL, NULL, args), 0);
+    const struct redis__caller nobody = {.name = NULL};
+    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, &nobody, args), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_SELECT, &url, &nobody, args), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_SETNAME, &url, &nobody, args), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_ROLE, &url, &nobody, args), 1);
+    assert_int_equal(redis__step_args(REDIS__STEP_SUBSCRIBE, &url, &nobody, args), 0);
     assert_int_equal(redis__url_parse(&url, "redis://u:p@h/3", &e), 0);
-    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, NULL, NULL, args), 3);
+    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, &nobody, args), 3);
     assert_true(span_is(args[2], "p"));
-    assert_int_equal(redis__step_args(REDIS__STEP_SELECT, &url, NULL, NULL, args), 2);
-    assert_int_equal(redis__step_args(REDIS__STEP_SETNAME, &url, "n", NULL, args), 3);
-    assert_int_equal(redis__step_args(REDIS__STEP_SUBSCRIBE, &url, "n", "c", args), 2);
+    assert_int_equal(redis__step_args(REDIS__STEP_SELECT, &url, &nobody, args), 2);
+    assert_int_equal(
+        redis__step_args(REDIS__STEP_SETNAME, &url, &(struct redis__caller){.name = "n"}, args), 3);
+    assert_int_equal(redis__step_args(REDIS__STEP_SUBSCRIBE, &url,
+                                      &(struct redis__caller){.channel = "c"}, args),
+                     2);
     assert_true(redis__name_is_valid("worker-1") && redis__name_is_valid(NULL));
     assert_false(redis__name_is_valid("a b"));
     assert_false(redis__name_is_valid("a\n"));
+}
+
+/* The tries go round the hosts of the URL; what a Sentinel or a cluster named is aimed at until
+ * then. */
+static void test_redis_aim_goes_round_the_seeds(void **state)
+{
+    (void)state;
+    struct redis__url url;
+    struct err_buf e = {0};
+    assert_int_equal(redis__url_parse(&url, "redis+sentinel://a:1,b:2/m", &e), 0);
+    redis__url_aim_seed(&url, 3);
+    assert_string_equal(url.shown, "b:2 (sentinel)");
+    assert_int_equal(redis__url_aim(&url, span_of("10.0.0.1"), span_of("7000")), 0);
+    assert_string_equal(url.shown, "10.0.0.1:7000");
+    assert_int_equal(redis__url_aim(&url, span_of("fe80::1"), span_of("7001")), 0);
+    assert_string_equal(url.shown, "[fe80::1]:7001");
+    assert_int_equal(redis__url_aim(&url, span_of(""), span_of("1")), ERR_INVALID);
+    assert_int_equal(redis__url_aim(&url, span_of("h"), span_of("0")), ERR_INVALID);
+    assert_int_equal(redis__url_aim(&url, span_of("h"), span_of("65536")), ERR_INVALID);
+    assert_int_equal(redis__url_aim(&url, span_of("h"), span_of("x")), ERR_INVALID);
+    assert_string_equal(url.shown, "[fe80::1]:7001");
+}
+
+/* A Sentinel is only asked for the master, which is then greeted as any other server. */
+static void test_redis_greeting_of_a_sentinel_asks_for_the_master(void **state)
+{
+    (void)state;
+    const struct redis__caller caller = {.name = "n", .key = "{p}:intake"};
+    struct redis__url url;
+    struct err_buf e = {0};
+    struct span args[3];
+    int rc = 0;
+    assert_int_equal(redis__url_parse(&url, "redis+sentinel://:p@s/m?sentinel_password=q", &e), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_SENTINEL_AUTH, &url, &caller, args), 2);
+    assert_true(span_is(args[1], "q"));
+    assert_int_equal(redis__step_args(REDIS__STEP_SENTINEL, &url, &caller, args), 3);
+    assert_true(span_is(args[2], "m"));
+    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, &caller, args), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_SLOT, &url, &caller, args), 0);
+    struct redis_reply *reply = read_reply("*2\r\n$2\r\nhh\r\n$4\r\n7000\r\n", &rc);
+    assert_int_equal(redis__step_check(REDIS__STEP_SENTINEL, &url, reply, &e), REDIS__ELSEWHERE);
+    redis__reply_free(reply);
+    assert_string_equal(url.shown, "hh:7000");
+    assert_int_equal(redis__step_args(REDIS__STEP_SENTINEL, &url, &caller, args), 0);
+    assert_int_equal(redis__step_args(REDIS__STEP_AUTH, &url, &caller, args), 2);
+    assert_int_equal(redis__step_args(REDIS__STEP_SLOT, &url, &caller, args), 2);
+}
+
+/* What a cluster's node says about a key of another node. */
+static void test_redis_moved_aims_at_the_node_that_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_moved;
+        const char *shown;
+    } cases[] = {
+        {"-MOVED 3999 10.0.0.2:6381\r\n", true, "10.0.0.2:6381"},
+        {"-MOVED 3999 fe80::2:6381\r\n", true, "[fe80::2]:6381"},
+        {"-MOVED 3999 :6381\r\n", true, "h:6381"},
+        {"-MOVED 3999 h\r\n", false, "h:1"},
+        {"-MOVED\r\n", false, "h:1"},
+        {"-MOVED 3999 h:99999\r\n", false, "h:1"},
+        {"-ASK 3999 10.0.0.2:6381\r\n", false, "h:1"},
+        {"+MOVED 3999 10.0.0.2:6381\r\n", false, "h:1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct redis__url url;
+        struct err_buf e = {0};
+        int rc = 0;
+        assert_int_equal(redis__url_parse(&url, "redis://h:1", &e), 0);
+        struct redis_reply *reply = read_reply(cases[i].text, &rc);
+        assert_int_equal(redis__reply_is_moved(reply, &url), cases[i].is_moved);
+        assert_string_equal(url.shown, cases[i].shown);
+        redis__reply_free(reply);
+    }
 }
 
 /* A refusal says what to repair. */
@@ -392,6 +485,11 @@ static void test_redis_greeting_refusals_say_what_to_do(void **state)
         {REDIS__STEP_ROLE, "+OK\r\n", ERR_UNREACHABLE, "not the master"},
         {REDIS__STEP_ROLE, "*1\r\n$6\r\nmaster\r\n", 0, ""},
         {REDIS__STEP_PING, "+PONG\r\n", 0, ""},
+        {REDIS__STEP_SENTINEL, "*-1\r\n", ERR_UNREACHABLE, "watches no master"},
+        {REDIS__STEP_SENTINEL, "*1\r\n$1\r\nh\r\n", ERR_UNREACHABLE, "no usable address"},
+        {REDIS__STEP_SENTINEL_AUTH, "-WRONGPASS x\r\n", ERR_INVALID, "sentinel_password"},
+        {REDIS__STEP_SLOT, ":0\r\n", 0, ""},
+        {REDIS__STEP_SLOT, "-CLUSTERDOWN x\r\n", ERR_UNREACHABLE, "CLUSTERDOWN"},
     };
     struct redis__url url;
     struct err_buf e = {0};
@@ -423,6 +521,9 @@ int main(void)
         cmocka_unit_test(test_redis_entries_are_visited),
         cmocka_unit_test(test_redis_greeting_says_what_is_needed),
         cmocka_unit_test(test_redis_greeting_refusals_say_what_to_do),
+        cmocka_unit_test(test_redis_aim_goes_round_the_seeds),
+        cmocka_unit_test(test_redis_greeting_of_a_sentinel_asks_for_the_master),
+        cmocka_unit_test(test_redis_moved_aims_at_the_node_that_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -382,6 +382,7 @@ int transport_open(struct supervisor *s, struct err_buf *e)
     s->has_pending = true;
     struct redis_options options = {.url = s->options->redis_url,
                                     .name = "meridian-worker",
+                                    .key = s->report_key,
                                     .backoff_max_ms = 2000,
                                     .outstanding_max = 8192,
                                     .on_state = on_commands_state,
