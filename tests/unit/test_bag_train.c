@@ -184,7 +184,7 @@ static void test_bag_train_tells_and_asks(void **state)
     p.hidden_epochs = 2;
     struct bag_data *data = make_data(&p, 0, 0);
     struct watched w = {0};
-    struct bag_watch watch = {on_progress, wants_cancel, &w};
+    struct bag_watch watch = {.on_progress = on_progress, .is_cancelled = wants_cancel, .data = &w};
     struct bag_model *m = NULL;
     assert_int_equal(bag_train(&m, &p, data, NULL, NULL, &watch, NULL, NULL), 0);
     assert_true(w.calls >= 3);

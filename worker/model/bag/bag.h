@@ -32,6 +32,8 @@ enum {
 #define BAG_FEATURES_MAX ((uint32_t)1 << 24)
 /* The largest artifact that bag_open accepts. */
 #define BAG_BYTES_MAX ((size_t)4 << 30)
+/* The largest state of a training that is told (see bag_watch). */
+#define BAG_STATE_BYTES_MAX ((size_t)2 << 30)
 
 enum bag_class_weight { BAG_CLASS_EQUAL = 0, BAG_CLASS_BALANCED };
 
@@ -139,10 +141,27 @@ struct bag_progress {
     double examples_per_s;
 };
 
+/*
+ * All that a training needs to go on later as if it had not been interrupted: parts one after the
+ * other are the bytes, in the format of README.md. Valid only as long as it is being told.
+ */
+struct bag_state {
+    const struct span *parts;
+    size_t count; /* 0: it would be larger than BAG_STATE_BYTES_MAX */
+    size_t bytes;
+};
+
 /* Told and asked between blocks of samples, in the thread that trains. Any may be NULL. */
 struct bag_watch {
     void (*on_progress)(const struct bag_progress *progress, void *data);
     bool (*is_cancelled)(void *data);
+    /* Asked after is_cancelled, also when that said yes, and even when threads only wait for each
+     * other: true makes all of them stand still and on_state follow. Neither changes the model. */
+    bool (*wants_state)(void *data);
+    void (*on_state)(const struct bag_state *state, void *data);
+    /* Where to go on, borrowed: a state that a training with equal parameters, data and base told,
+     * of the same build and kernel. Data NULL: from the start. */
+    struct span resume;
     void *data;
 };
 
@@ -162,7 +181,8 @@ struct bag_report {
  * when to stop and the temperature. base (may be NULL) is where to start: labels are matched by
  * name, features by key, what is new starts at zero, and a base label that train lacks is dropped.
  * report and watch may be NULL. On success *ret owns its bytes.
- * ERR_DATA (no samples, fewer than two labels), ERR_INVALID, ERR_CANCELLED, ERR_NOMEM.
+ * ERR_DATA (no samples, fewer than two labels), ERR_INVALID, ERR_CANCELLED, ERR_NOMEM; ERR_CORRUPT
+ * or ERR_UNSUPPORTED for a state to go on from that is none or is of another training.
  */
 MUST_CHECK int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_data *train,
                          const struct bag_data *dev, const struct bag_model *base,

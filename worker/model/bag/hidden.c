@@ -155,6 +155,23 @@ void bag__hidden_close(struct bag_hidden *h)
     }
 }
 
+void bag__hidden_state(struct bag_hidden *h, struct bag_state_list *s)
+{
+    static const char *const names[BAG_TOWERS] = {"all.", "words.", "chars."};
+    const struct bag_problem *b = h->b;
+    bag__state_add(s, "hidden.", "embed", BAG_STATE_F32, h->embed, (size_t)h->rows * 2 * h->width);
+    bag__state_add(s, "hidden.", "embed_seen", BAG_STATE_F32, h->embed_seen, (size_t)h->rows * 2);
+    for (int tower = 0; tower < BAG_TOWERS; tower++) {
+        struct bag_tower *t = &h->towers[tower];
+        const char *name = names[tower];
+        bag__state_add(s, name, "bias", BAG_STATE_F32, t->bias, h->width);
+        bag__state_add(s, name, "bias_seen", BAG_STATE_F32, &t->bias_seen, 1);
+        bag__state_add(s, name, "out", BAG_STATE_F32, t->out, (size_t)b->labels * h->width);
+        bag__state_add(s, name, "out_seen", BAG_STATE_F32, t->out_seen, b->labels);
+        bag__state_add(s, name, "out_bias", BAG_STATE_F32, t->out_bias, b->stride);
+    }
+}
+
 void bag__hidden_start_epoch(struct bag_hidden *h, int tower, uint32_t epoch)
 {
     bag__problem_shuffle(h->b, h->towers[tower].order, STREAM_ORDER + (uint64_t)tower, epoch);

@@ -8,6 +8,7 @@
 #define WORKER_MODEL_BAG_HIDDEN_H
 
 #include "worker/model/bag/problem.h"
+#include "worker/model/bag/state.h"
 
 struct bag_tower {
     float *bias;     /* [width] */
@@ -36,6 +37,8 @@ struct bag_hidden {
 MUST_CHECK int bag__hidden_init(struct bag_hidden *h, const struct bag_problem *b,
                                 struct err_buf *e);
 void bag__hidden_close(struct bag_hidden *h);
+/* Lists what changes while it learns, and is not made anew at the start of an epoch. */
+void bag__hidden_state(struct bag_hidden *h, struct bag_state_list *s);
 void bag__hidden_start_epoch(struct bag_hidden *h, int tower, uint32_t epoch);
 /* Visits the samples from..to of the order in that epoch; returns the sum of their losses. */
 double bag__hidden_run(struct bag_hidden *h, int tower, uint32_t epoch, size_t from, size_t to);

@@ -86,10 +86,11 @@ static void scatter(float *restrict table, const float *restrict square, size_t 
     }
 }
 
-/* exp(x) for x <= 0, relative error below 3e-7; below -87 it is 0. Cephes' polynomial. */
+/* exp(x) for x <= 0, relative error below 3e-7; below -87, or of no number, it is 0. Cephes'
+ * polynomial. */
 static inline float exp_of(float x)
 {
-    x = x < -87.0f ? -87.0f : x;
+    x = x > -87.0f ? x : -87.0f;
     float shifted = x * 1.44269504f + 12582912.0f; /* rounds to a whole number in the low bits */
     float n = shifted - 12582912.0f;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;

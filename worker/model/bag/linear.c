@@ -70,6 +70,14 @@ void bag__linear_close(struct bag_linear *l)
     mem_free(l->work);
 }
 
+void bag__linear_state(struct bag_linear *l, struct bag_state_list *s)
+{
+    const struct bag_problem *b = l->b;
+    bag__state_add(s, "linear.", "table", BAG_STATE_F32, l->table,
+                   (size_t)(b->features + 1) * b->row);
+    bag__state_add(s, "linear.", "dual", BAG_STATE_F32, l->dual, b->data->samples * b->row);
+}
+
 void bag__linear_start_epoch(struct bag_linear *l, uint32_t epoch)
 {
     bag__problem_shuffle(l->b, l->order, 1, epoch);

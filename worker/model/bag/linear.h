@@ -6,6 +6,7 @@
 #define WORKER_MODEL_BAG_LINEAR_H
 
 #include "worker/model/bag/problem.h"
+#include "worker/model/bag/state.h"
 
 struct bag_linear {
     const struct bag_problem *b;
@@ -21,6 +22,8 @@ struct bag_linear {
 MUST_CHECK int bag__linear_init(struct bag_linear *l, const struct bag_problem *b,
                                 struct err_buf *e);
 void bag__linear_close(struct bag_linear *l);
+/* Lists what changes while it learns, and is not made anew at the start of an epoch. */
+void bag__linear_state(struct bag_linear *l, struct bag_state_list *s);
 /* Puts the samples in this epoch's order. */
 void bag__linear_start_epoch(struct bag_linear *l, uint32_t epoch);
 /* Visits the samples from..to of the order; returns the sum of their losses before each step. */

@@ -3,8 +3,13 @@
  *
  * The parts know nothing of each other: their scores are added. So threads train them at the same
  * time, and the bytes of the result are the same as with one thread.
+ *
+ * Between two blocks of samples all threads can be made to stand still (crew.h), and what the rest
+ * of the training depends on is told as a state (state.h). Order and chance depend only on seed,
+ * epoch and sample, so a position in each part is all that they need.
  */
 #include "common/base/clock.h"
+#include "worker/model/bag/crew.h"
 #include "worker/model/bag/dev.h"
 #include "worker/model/bag/export.h"
 #include "worker/model/bag/hidden.h"
@@ -20,6 +25,29 @@
 static const double temperature_alone = 0.8;
 static const double temperature_both = 4.5;
 
+/* --- parts: the linear one and the towers are tasks that any thread may take ---------------------
+ */
+
+enum { TASK_LINEAR = BAG_TOWERS, TASKS };
+enum { BLOCK = 2048 };   /* samples between two looks at the watch */
+enum { ATTEND_MS = 50 }; /* between two looks while only helpers work */
+
+/* Where each task is; all of it is part of the state. */
+struct place {
+    uint32_t epoch[TASKS];    /* from 1 */
+    uint32_t is_ended[TASKS]; /* 0 or 1 */
+    uint64_t at[TASKS];       /* samples of that epoch that were visited */
+    double loss[TASKS];       /* their sum */
+};
+
+/* Whether an epoch of the linear part was the last: nothing changes any more, or dev was not
+ * better for patience epochs. */
+struct stopper {
+    double best;
+    double before;
+    uint32_t waited;
+};
+
 struct trainer {
     const struct bag_params *p;
     const struct bag_watch *watch;
@@ -29,29 +57,77 @@ struct trainer {
     struct bag_dev dev;
     bool has_dev;
     int64_t started_us;
+    uint64_t started_at; /* samples visited before this process went on */
+    struct place place;
+    struct stopper stopper;
     double linear_loss;
     double dev_loss; /* of the linear part */
     uint32_t linear_epochs;
+    struct bag_crew crew;
+    bool has_crew;
     atomic_bool must_stop;
     atomic_int next_task;
     atomic_uint_fast64_t done; /* samples visited, over all parts */
+    uint64_t done_told;        /* the same, in the state */
 };
 
 /* --- telling and asking -------------------------------------------------------------------------
  */
 
-static bool must_stop(struct trainer *t)
-{
-    if (t->watch && t->watch->is_cancelled && t->watch->is_cancelled(t->watch->data)) {
-        atomic_store(&t->must_stop, true);
-    }
-    return atomic_load(&t->must_stop);
-}
-
 static uint64_t steps_in_all(const struct trainer *t)
 {
     uint32_t epochs = t->p->epochs + (t->p->hidden ? BAG_TOWERS * t->p->hidden_epochs : 0);
     return (uint64_t)epochs * t->problem.data->samples;
+}
+
+/* Everything that the rest of the training depends on and a start does not make anew. Whoever adds
+ * such a thing adds it here, or to the list of its part. */
+static void list_state(struct trainer *t, struct bag_state_list *s)
+{
+    *s = (struct bag_state_list){.count = 0};
+    bag__state_add(s, "", "done", BAG_STATE_U64, &t->done_told, 1);
+    bag__state_add(s, "place.", "epoch", BAG_STATE_U32, t->place.epoch, TASKS);
+    bag__state_add(s, "place.", "is_ended", BAG_STATE_U32, t->place.is_ended, TASKS);
+    bag__state_add(s, "place.", "at", BAG_STATE_U64, t->place.at, TASKS);
+    bag__state_add(s, "place.", "loss", BAG_STATE_F64, t->place.loss, TASKS);
+    bag__state_add(s, "stopper.", "best", BAG_STATE_F64, &t->stopper.best, 1);
+    bag__state_add(s, "stopper.", "before", BAG_STATE_F64, &t->stopper.before, 1);
+    bag__state_add(s, "stopper.", "waited", BAG_STATE_U32, &t->stopper.waited, 1);
+    bag__state_add(s, "linear.", "epochs", BAG_STATE_U32, &t->linear_epochs, 1);
+    bag__state_add(s, "linear.", "loss", BAG_STATE_F64, &t->linear_loss, 1);
+    bag__linear_state(&t->linear, s);
+    if (t->p->hidden) {
+        bag__hidden_state(&t->hidden, s);
+    }
+}
+
+static void tell_state(struct trainer *t)
+{
+    struct bag_state_list list;
+    bag__crew_halt(&t->crew);
+    t->done_told = atomic_load(&t->done);
+    list_state(t, &list);
+    /* Without memory for a few hundred bytes there is no state this time; training goes on. */
+    int ignored = bag__state_write(&list, t->watch->on_state, t->watch->data);
+    (void)ignored;
+    bag__crew_go_on(&t->crew);
+}
+
+/* For the thread that has the watch: what it wants, and whether all shall stop. */
+static bool must_stop(struct trainer *t)
+{
+    const struct bag_watch *watch = t->watch;
+    if (!watch) {
+        return false;
+    }
+    bool is_cancelled = watch->is_cancelled && watch->is_cancelled(watch->data);
+    if (watch->wants_state && watch->on_state && watch->wants_state(watch->data)) {
+        tell_state(t); /* before the others hear of the end: they shall still be there */
+    }
+    if (is_cancelled) {
+        atomic_store(&t->must_stop, true);
+    }
+    return is_cancelled;
 }
 
 /* Reports loss over the done samples of an epoch. */
@@ -70,50 +146,53 @@ static void tell(const struct trainer *t, size_t done, double loss, double dev_l
                                           .steps = steps,
                                           .loss = loss / (double)done,
                                           .dev_loss = dev_loss,
-                                          .examples_per_s =
-                                              1e6 * (double)step / (double)(us > 0 ? us : 1)};
+                                          .examples_per_s = 1e6 * (double)(step - t->started_at) /
+                                                            (double)(us > 0 ? us : 1)};
     t->watch->on_progress(&progress, t->watch->data);
 }
 
-/* --- parts: the linear one and the towers are tasks that any thread may take ---------------------
+/* --- running -------------------------------------------------------------------------------------
  */
 
-enum { TASK_LINEAR = BAG_TOWERS, TASKS };
-enum { BLOCK = 2048 }; /* samples between two looks at the watch */
-
-/* One epoch of one part; false when it was told to stop. Only one thread has the watch. */
-static bool run_epoch(struct trainer *t, int task, uint32_t epoch, bool has_watch, double *ret_loss)
+/* What is left of one epoch of one part; false when it was told to stop. Only one thread has the
+ * watch. */
+static bool run_epoch(struct trainer *t, int task, bool has_watch)
 {
     size_t n = t->problem.data->samples;
-    double loss = 0;
-    for (size_t from = 0; from < n; from += BLOCK) {
-        size_t to = from + BLOCK < n ? from + BLOCK : n;
-        loss += task == TASK_LINEAR ? bag__linear_run(&t->linear, from, to)
-                                    : bag__hidden_run(&t->hidden, task, epoch, from, to);
+    uint32_t epoch = t->place.epoch[task];
+    while (t->place.at[task] < n) {
+        size_t from = (size_t)t->place.at[task];
+        size_t to = n - from > BLOCK ? from + BLOCK : n;
+        t->place.loss[task] += task == TASK_LINEAR
+                                   ? bag__linear_run(&t->linear, from, to)
+                                   : bag__hidden_run(&t->hidden, task, epoch, from, to);
+        t->place.at[task] = to;
         atomic_fetch_add(&t->done, to - from);
+        if (!has_watch) {
+            bag__crew_rest(&t->crew);
+        }
         if (has_watch ? must_stop(t) : atomic_load(&t->must_stop)) {
             return false;
         }
         if (has_watch) {
-            tell(t, to, loss, (double)NAN);
+            tell(t, to, t->place.loss[task], (double)NAN);
         }
     }
-    *ret_loss = loss / (double)n;
     return true;
 }
 
-/* Whether an epoch of the linear part was the last: nothing changes any more, or dev was not
- * better for patience epochs. */
-struct stopper {
-    double best;
-    double before;
-    uint32_t waited;
-};
+static void next_epoch(struct trainer *t, int task)
+{
+    t->place.epoch[task]++;
+    t->place.at[task] = 0;
+    t->place.loss[task] = 0;
+}
 
 static bool should_stop(const struct trainer *t, struct stopper *s)
 {
     const double better = 1e-3;
-    bool is_settled = fabs(s->before - t->linear_loss) <= t->p->tolerance * s->before;
+    bool is_settled =
+        isfinite(s->before) && fabs(s->before - t->linear_loss) <= t->p->tolerance * s->before;
     s->before = t->linear_loss;
     bool is_better = t->dev_loss < s->best * (1 - better);
     s->waited = is_better ? 0 : s->waited + 1;
@@ -121,14 +200,15 @@ static bool should_stop(const struct trainer *t, struct stopper *s)
     return is_settled || (t->has_dev && t->p->patience && s->waited >= t->p->patience);
 }
 
-static void run_linear(struct trainer *t, bool has_watch)
+static bool run_linear(struct trainer *t, bool has_watch)
 {
-    struct stopper stopper = {.best = (double)INFINITY, .before = (double)INFINITY};
-    for (uint32_t epoch = 1; epoch <= t->p->epochs; epoch++) {
+    uint32_t epoch = 0;
+    for (; (epoch = t->place.epoch[TASK_LINEAR]) <= t->p->epochs; next_epoch(t, TASK_LINEAR)) {
         bag__linear_start_epoch(&t->linear, epoch);
-        if (!run_epoch(t, TASK_LINEAR, epoch, has_watch, &t->linear_loss)) {
-            return;
+        if (!run_epoch(t, TASK_LINEAR, has_watch)) {
+            return false;
         }
+        t->linear_loss = t->place.loss[TASK_LINEAR] / (double)t->problem.data->samples;
         t->linear_epochs = epoch;
         if (t->has_dev) {
             bag__dev_score(&t->dev, &t->linear, NULL);
@@ -137,22 +217,23 @@ static void run_linear(struct trainer *t, bool has_watch)
         if (has_watch) {
             tell(t, 1, t->linear_loss, t->dev_loss);
         }
-        if (should_stop(t, &stopper)) {
+        if (should_stop(t, &t->stopper)) {
             atomic_fetch_add(&t->done, (uint64_t)(t->p->epochs - epoch) * t->problem.data->samples);
-            return;
+            return true;
         }
     }
+    return true;
 }
 
-static void run_tower(struct trainer *t, int tower, bool has_watch)
+static bool run_tower(struct trainer *t, int tower, bool has_watch)
 {
-    double loss = 0;
-    for (uint32_t epoch = 1; epoch <= t->p->hidden_epochs; epoch++) {
-        bag__hidden_start_epoch(&t->hidden, tower, epoch);
-        if (!run_epoch(t, tower, epoch, has_watch, &loss)) {
-            return;
+    for (; t->place.epoch[tower] <= t->p->hidden_epochs; next_epoch(t, tower)) {
+        bag__hidden_start_epoch(&t->hidden, tower, t->place.epoch[tower]);
+        if (!run_epoch(t, tower, has_watch)) {
+            return false;
         }
     }
+    return true;
 }
 
 /* Takes tasks until none is left. */
@@ -163,18 +244,30 @@ static void run_tasks(struct trainer *t, bool has_watch)
         if (task >= TASKS || atomic_load(&t->must_stop)) {
             return;
         }
-        if (task == TASK_LINEAR) {
-            run_linear(t, has_watch);
-        } else {
-            run_tower(t, task, has_watch);
+        if (!t->place.is_ended[task]) {
+            bool is_ended =
+                task == TASK_LINEAR ? run_linear(t, has_watch) : run_tower(t, task, has_watch);
+            t->place.is_ended[task] = is_ended;
         }
     }
 }
 
 static void *run_tasks_aside(void *data)
 {
-    run_tasks(data, false);
+    struct trainer *t = data;
+    run_tasks(t, false);
+    bag__crew_leave(&t->crew);
     return NULL;
+}
+
+static bool start_helper(struct trainer *t, pthread_t *ret)
+{
+    bag__crew_join(&t->crew);
+    if (pthread_create(ret, NULL, run_tasks_aside, t) != 0) {
+        bag__crew_leave(&t->crew); /* one thread does it all, later */
+        return false;
+    }
+    return true;
 }
 
 static void run_parts(struct trainer *t)
@@ -183,10 +276,13 @@ static void run_parts(struct trainer *t)
     uint32_t count = 0;
     atomic_store(&t->next_task, t->p->hidden ? 0 : TASK_LINEAR);
     while (t->p->hidden && count + 1 < t->p->threads && count + 1 < TASKS &&
-           pthread_create(&aside[count], NULL, run_tasks_aside, t) == 0) {
+           start_helper(t, &aside[count])) {
         count++;
     }
     run_tasks(t, true);
+    while (!bag__crew_wait(&t->crew, ATTEND_MS)) {
+        (void)must_stop(t); /* the watch is looked at as long as anybody works */
+    }
     while (count > 0) {
         (void)pthread_join(aside[--count], NULL); /* fails only for a thread that does not exist */
     }
@@ -254,6 +350,33 @@ static const struct bag_hidden *judge(struct trainer *t, struct bag_report *repo
     return hidden;
 }
 
+/* Whether a state that was read is one that a training can be in. */
+static bool is_possible(const struct trainer *t)
+{
+    for (int task = t->p->hidden ? 0 : TASK_LINEAR; task < TASKS; task++) {
+        uint32_t epochs = task == TASK_LINEAR ? t->p->epochs : t->p->hidden_epochs;
+        uint32_t epoch = t->place.epoch[task];
+        if (epoch < 1 || epoch > epochs + 1 || t->place.at[task] > t->problem.data->samples ||
+            t->place.is_ended[task] > 1) {
+            return false;
+        }
+    }
+    return t->linear_epochs <= t->p->epochs && t->done_told <= steps_in_all(t);
+}
+
+static int go_on(struct trainer *t, struct err_buf *e)
+{
+    struct bag_state_list list;
+    list_state(t, &list);
+    int rc = bag__state_read(&list, t->watch->resume, e);
+    if (rc == 0 && !is_possible(t)) {
+        rc = err_set(e, ERR_CORRUPT, "the state is at a place that this training does not have");
+    }
+    t->started_at = t->done_told;
+    atomic_store(&t->done, t->done_told);
+    return rc;
+}
+
 static int train_parts(struct trainer *t, const struct bag_data *train, const struct bag_data *dev,
                        const struct bag_model *base, struct err_buf *e)
 {
@@ -264,6 +387,12 @@ static int train_parts(struct trainer *t, const struct bag_data *train, const st
     }
     if (rc == 0 && t->has_dev) {
         rc = bag__dev_init(&t->dev, &t->problem, dev, e);
+    }
+    if (rc == 0 && !(t->has_crew = bag__crew_init(&t->crew))) {
+        rc = err_set(e, ERR_NOMEM, "no lock for the threads of a training");
+    }
+    if (rc == 0 && t->watch && t->watch->resume.data) {
+        rc = go_on(t, e);
     }
     if (rc) {
         return rc;
@@ -277,8 +406,14 @@ int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_dat
               const struct bag_data *dev, const struct bag_model *base,
               const struct bag_watch *watch, struct bag_report *report, struct err_buf *e)
 {
-    struct trainer t = {
-        .p = p, .watch = watch, .has_dev = dev && dev->samples > 0, .dev_loss = (double)NAN};
+    struct trainer t = {.p = p,
+                        .watch = watch,
+                        .has_dev = dev && dev->samples > 0,
+                        .stopper = {.best = (double)INFINITY, .before = (double)INFINITY},
+                        .dev_loss = (double)NAN};
+    for (int task = 0; task < TASKS; task++) {
+        t.place.epoch[task] = 1;
+    }
     struct bag_report own;
     report = report ? report : &own;
     int rc = check(p, train, dev, base, e);
@@ -299,5 +434,8 @@ int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_dat
     bag__hidden_close(&t.hidden);
     bag__linear_close(&t.linear);
     bag__problem_close(&t.problem);
+    if (t.has_crew) {
+        bag__crew_close(&t.crew);
+    }
     return rc;
 }
