@@ -14,6 +14,7 @@ struct settings {
     const char *role;
     int64_t ttl_ms;
     int64_t undelivered_ms;
+    int64_t memory_max_mb;
 };
 
 enum { CHECK_TIMEOUT_MS = 2000, SILENT_MS_MAX = 10000, LEADER_TTL_MS_MAX = 60000 };
@@ -37,6 +38,14 @@ static const struct config_entry entries[] = {
      .min = 2000,
      .max = LEADER_TTL_MS_MAX,
      .help = "TIME after which a standby takes over from a leader that is silent"},
+    {.name = "memory-max",
+     .variable = "MERIDIAN_MEMORY_MAX_MB",
+     .type = CONFIG_INTEGER,
+     .offset = offsetof(struct settings, memory_max_mb),
+     .fallback = "1048576",
+     .min = 16,
+     .max = 1048576,
+     .help = "MIB at most for a job that ran out of memory and runs once more with twice as much"},
     {.name = "undelivered-after",
      .variable = "MERIDIAN_UNDELIVERED_AFTER",
      .type = CONFIG_DURATION,
@@ -89,6 +98,7 @@ static int run(const struct settings *settings)
         .role = settings->role && settings->role[0] ? settings->role : NULL,
         .ttl_ms = settings->ttl_ms,
         .undelivered_ms = settings->undelivered_ms,
+        .memory_max_mb = settings->memory_max_mb,
     };
     struct err_buf e = {{0}};
     if (scheduler_run(&options, &e)) {

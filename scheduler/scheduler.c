@@ -395,7 +395,9 @@ static int open_core(struct scheduler *s)
         .store = store_port(s->store),
         .transport = {
             .self = s, .ready = port_ready, .clear = port_clear, .admitted = port_admitted}};
-    s->core = core_new(&ports, &core_settings_default);
+    struct core_settings settings = core_settings_default;
+    settings.memory_max_mb = (int)s->options.memory_max_mb;
+    s->core = core_new(&ports, &settings);
     return s->core ? 0 : ERR_NOMEM;
 }
 

@@ -23,6 +23,7 @@ struct scheduler_options {
     const char *role; /* SET ROLE after connecting; NULL = none */
     int64_t ttl_ms;   /* of the leader's term */
     int64_t undelivered_ms;
+    int64_t memory_max_mb; /* of a job that ran out of memory and runs once more */
 };
 
 /* Runs until SIGTERM or SIGINT. Borrows options. Non-zero: it could not start; e says why. */

@@ -34,7 +34,9 @@ enum err_class { ERR_CLASS_RETRY = 1, ERR_CLASS_PERMANENT, ERR_CLASS_CALLER, ERR
     X(CRASH, -16, "the runner died", RETRY)                                                        \
     X(OOM, -17, "the job exceeded its memory limit", RETRY)                                        \
     X(TIME, -18, "the job exceeded its time limit", PERMANENT)                                     \
-    X(INTERNAL, -19, "internal error", INTERNAL)
+    X(INTERNAL, -19, "internal error", INTERNAL)                                                   \
+    X(WEDGED, -20, "the job made no step for too long", RETRY)                                     \
+    X(POISON, -21, "what the job runs has crashed too often", PERMANENT)
 
 enum err {
     ERR_OK = 0,

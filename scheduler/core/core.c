@@ -18,6 +18,7 @@ const struct core_settings core_settings_default = {
     .batch_max = 256,
     .load_page = 5000, /* rows of about 300 bytes: a page stays under 2 MB */
     .crashes_max = 3,
+    .memory_max_mb = 1048576,
     .backoff_min_ms = 1000,
     .backoff_max_ms = 300000,
 };

@@ -46,7 +46,9 @@ struct core_record {
     int priority;
     int attempt; /* number of the newest attempt */
     int failures;
-    int crashes;
+    int crashes; /* lately, of what the job runs: also in earlier jobs of the same schedule */
+    int ooms;    /* of this job */
+    int charged; /* attempts that were charged to any budget */
     int max_attempts;
     int64_t due_in_ms; /* 0: now; else how long until it may start */
     int64_t queued_ms; /* wall time: for order only */
@@ -201,6 +203,8 @@ struct core_end {
     bool is_cancelled;  /* the job ends cancelled */
     int charge_failure; /* 0 or 1 */
     int charge_crash;   /* 0 or 1 */
+    int charge_oom;     /* 0 or 1: the crash was a lack of memory */
+    int memory_max_mb;  /* above 0: runs again in a larger memory class, up to this one */
     int64_t delay_ms;
     int error_code;                   /* enum err; 0: nobody's fault */
     const struct core_result *report; /* NULL for lost and undelivered */
@@ -281,9 +285,10 @@ struct core_settings {
     int64_t world_every_ms;
     int64_t sweep_every_ms;
     int64_t fire_every_ms;
-    size_t batch_max; /* jobs in one store call */
-    size_t load_page; /* rows in one page of the first load */
-    int crashes_max;  /* runner deaths and lost workers that a job may have */
+    size_t batch_max;  /* jobs in one store call */
+    size_t load_page;  /* rows in one page of the first load */
+    int crashes_max;   /* runner deaths and lost workers that what is run may have in a while */
+    int memory_max_mb; /* of the larger class that a job gets when it ran out of memory */
     int64_t backoff_min_ms;
     int64_t backoff_max_ms;
 };

@@ -63,9 +63,11 @@ struct core_job {
     int attempt;
     int failures;
     int crashes;
+    int charged;
     int max_attempts;
     int children;
     short priority;
+    short ooms;
     bool is_parent;
     bool is_cancel_requested;
     /* Bookkeeping. */

@@ -47,6 +47,8 @@ void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome o
         .attempt = job->attempt,
         .failures = job->failures,
         .crashes = job->crashes,
+        .ooms = job->ooms,
+        .charged = job->charged,
         .max_attempts = job->max_attempts,
     };
     struct retry_verdict verdict =
@@ -59,6 +61,8 @@ void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome o
         .is_cancelled = verdict.is_cancelled,
         .charge_failure = verdict.charge_failure,
         .charge_crash = verdict.charge_crash,
+        .charge_oom = verdict.charge_oom,
+        .memory_max_mb = verdict.wants_memory ? c->settings.memory_max_mb : 0,
         .delay_ms = verdict.delay_ms,
         .error_code = what.error_code,
         .report = report,

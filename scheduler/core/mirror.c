@@ -34,6 +34,8 @@ static int take_over(struct core *c, struct core_job *job, const struct core_rec
     job->attempt = record->attempt;
     job->failures = record->failures;
     job->crashes = record->crashes;
+    job->ooms = (short)record->ooms;
+    job->charged = record->charged;
     job->max_attempts = record->max_attempts;
     job->priority = (short)record->priority;
     job->children = record->children;

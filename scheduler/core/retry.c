@@ -19,7 +19,7 @@ int64_t retry_backoff_ms(int times, const struct core_settings *settings, uint64
 static struct retry_verdict uncharged(const struct retry_case *what,
                                       const struct core_settings *settings, uint64_t random)
 {
-    int before = what->attempt - what->failures - what->crashes;
+    int before = what->attempt - what->charged;
     int64_t delay = before > UNCHARGED_AT_ONCE
                         ? retry_backoff_ms(before - UNCHARGED_AT_ONCE, settings, random)
                         : 0;
@@ -29,7 +29,7 @@ static struct retry_verdict uncharged(const struct retry_case *what,
 static struct retry_verdict crashed(const struct retry_case *what,
                                     const struct core_settings *settings, uint64_t random)
 {
-    int crashes = what->crashes + 1;
+    int crashes = what->crashes + what->ooms + 1;
     /* The first lost worker costs no further time: the lease has cost enough. */
     bool is_at_once = what->outcome == CORE_OUTCOME_LOST && crashes == 1;
     return (struct retry_verdict){
@@ -37,6 +37,17 @@ static struct retry_verdict crashed(const struct retry_case *what,
         .is_final = crashes >= settings->crashes_max,
         .delay_ms = is_at_once ? 0 : retry_backoff_ms(crashes, settings, random),
     };
+}
+
+/* Once more with more memory; then not again, for it would end in the same way. */
+static struct retry_verdict out_of_memory(const struct retry_case *what,
+                                          const struct core_settings *settings, uint64_t random)
+{
+    struct retry_verdict verdict = crashed(what, settings, random);
+    verdict.charge_oom = 1;
+    verdict.is_final = verdict.is_final || what->ooms > 0;
+    verdict.wants_memory = !verdict.is_final;
+    return verdict;
 }
 
 static struct retry_verdict failed(const struct retry_case *what,
@@ -60,6 +71,11 @@ struct retry_verdict retry_decide(const struct retry_case *what,
         return (struct retry_verdict){.is_cancelled = true};
     }
     bool is_ours = what->outcome == CORE_OUTCOME_LOST && what->was_draining;
+    bool is_reported =
+        what->outcome == CORE_OUTCOME_FAILED || what->outcome == CORE_OUTCOME_CRASHED;
+    if (is_reported && what->error_code == ERR_OOM) {
+        return out_of_memory(what, settings, random);
+    }
     if (what->outcome == CORE_OUTCOME_FAILED ||
         (what->outcome == CORE_OUTCOME_CRASHED &&
          err_class_of(what->error_code) == ERR_CLASS_PERMANENT)) {

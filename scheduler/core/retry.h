@@ -4,6 +4,10 @@
  * Three budgets, kept apart: errors that the job reports (max_attempts of the job), crashes of its
  * runner and lost workers (crashes_max), and attempts that are nobody's fault (handed back on a
  * drain, never delivered), which are not charged at all but slow down when they repeat.
+ *
+ * Crashes are those of what is run, as the record counts them: a child of a nightly brings those of
+ * the last nights along. A runner that made no step and was stopped (WEDGED) crashed. A job that
+ * ran out of memory is a crash that runs once more with more memory; the second time it ends.
  */
 #ifndef SCHEDULER_CORE_RETRY_H
 #define SCHEDULER_CORE_RETRY_H
@@ -18,7 +22,9 @@ struct retry_case {
     /* before this attempt is counted */
     int attempt;
     int failures;
-    int crashes;
+    int crashes; /* lately, of what the job runs */
+    int ooms;    /* of this job */
+    int charged; /* attempts of this job that were charged to any budget */
     int max_attempts;
 };
 
@@ -27,6 +33,8 @@ struct retry_verdict {
     bool is_cancelled; /* the job ends cancelled */
     int charge_failure;
     int charge_crash;
+    int charge_oom;
+    bool wants_memory; /* runs again only in a larger memory class */
     int64_t delay_ms;
 };
 

@@ -7,8 +7,8 @@
 /* Columns by name, looked up once a result. */
 struct columns {
     size_t id, kind, market, task, region, state, priority, parent, attempt, failures, crashes,
-        max_attempts, due_in_ms, queued_ms, is_cancel_requested, children, needs, worker, spec,
-        night, memory_mb, time_limit_s, threads;
+        ooms, charged, max_attempts, due_in_ms, queued_ms, is_cancel_requested, children, needs,
+        worker, spec, night, memory_mb, time_limit_s, threads;
 };
 
 static struct columns find_columns(const struct pg_result *r)
@@ -25,6 +25,8 @@ static struct columns find_columns(const struct pg_result *r)
         .attempt = pg_column(r, "attempt"),
         .failures = pg_column(r, "failures"),
         .crashes = pg_column(r, "crashes"),
+        .ooms = pg_column(r, "ooms"),
+        .charged = pg_column(r, "charged"),
         .max_attempts = pg_column(r, "max_attempts"),
         .due_in_ms = pg_column(r, "due_in_ms"),
         .queued_ms = pg_column(r, "queued_ms"),
@@ -91,6 +93,8 @@ static bool read_record(const struct pg_result *r, size_t row, const struct colu
         .attempt = number(r, row, at->attempt),
         .failures = number(r, row, at->failures),
         .crashes = number(r, row, at->crashes),
+        .ooms = number(r, row, at->ooms),
+        .charged = number(r, row, at->charged),
         .max_attempts = number(r, row, at->max_attempts),
         .due_in_ms = pg_integer(r, row, at->due_in_ms, 0),
         .queued_ms = pg_integer(r, row, at->queued_ms, 0),

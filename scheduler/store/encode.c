@@ -89,6 +89,10 @@ static void write_end(struct json_writer *w, const struct core_end *end)
     json_write_bool(w, "is_cancelled", end->is_cancelled);
     json_write_integer(w, "failures", end->charge_failure);
     json_write_integer(w, "crashes", end->charge_crash);
+    json_write_integer(w, "ooms", end->charge_oom);
+    if (end->memory_max_mb > 0) {
+        json_write_integer(w, "memory_max_mb", end->memory_max_mb);
+    }
     json_write_integer(w, "delay_ms", end->delay_ms);
     if (end->error_code) {
         json_write_text(w, "error_code", span_of(err_name(end->error_code)));

@@ -117,7 +117,8 @@ BEGIN
   ), told AS (
     INSERT INTO event (job, actor, to_state, reason)
     SELECT d.id, 'scheduler', d.state,
-      CASE d.state WHEN 'rejected' THEN 'rejected: ' || d.error_text ELSE 'admitted' END
+      CASE d.state WHEN 'rejected' THEN 'rejected: ' || d.error_text
+                   WHEN 'failed' THEN d.error_text ELSE 'admitted' END
     FROM added d
   )
   SELECT array_agg(d.id) INTO v_new FROM added d;

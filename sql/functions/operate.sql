@@ -126,17 +126,21 @@ BEGIN
   v_is_parent := v_job.kind = 'nightly';
   v_waits := v_is_parent OR EXISTS (SELECT FROM dependency d LEFT JOIN job n ON n.id = job_newest(d.needs)
     WHERE d.job = p_id AND n.state IS DISTINCT FROM 'succeeded');
+  PERFORM crash_pardon(v_job, p_actor);
   INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
-    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads)
+    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads, identity)
   SELECT v_new, v_job.kind, v_job.market, v_job.task,
     coalesce(v_job.region, (SELECT m.region FROM market m WHERE m.code = v_job.market)),
     CASE WHEN v_waits THEN 'waiting' ELSE 'queued' END, v_spec, v_job.priority,
     (SELECT p.id FROM job p WHERE p.id = v_job.parent AND p.ended_at IS NULL),
     v_job.night, v_job.unique_key, p_actor, CASE WHEN NOT v_waits THEN now() END,
     coalesce((v_spec ->> 'max_attempts')::integer, v_job.max_attempts),
-    coalesce((v_spec ->> 'memory_mb')::integer, v_job.memory_mb),
+    -- What it was given after it ran out of memory stays, unless the person says otherwise.
+    CASE WHEN p_spec_patch ? 'memory_mb' OR v_job.ooms = 0
+         THEN coalesce((v_spec ->> 'memory_mb')::integer, v_job.memory_mb)
+         ELSE greatest((v_spec ->> 'memory_mb')::integer, v_job.memory_mb) END,
     coalesce((v_spec ->> 'time_limit_s')::integer, v_job.time_limit_s),
-    coalesce((v_spec ->> 'threads')::integer, v_job.threads);
+    coalesce((v_spec ->> 'threads')::integer, v_job.threads), v_job.identity;
   INSERT INTO dependency (job, needs)
   SELECT DISTINCT v_new, job_newest(d.needs) FROM dependency d WHERE d.job = p_id;
   UPDATE job SET replayed_by = v_new WHERE id = p_id;

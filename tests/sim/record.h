@@ -16,7 +16,9 @@ enum {
     REC_REGIONS = 3,
     REC_LEASE_MS = 15000,
     REC_UNDELIVERED_MS = 10000,
-    REC_LIVE_MS = 15000
+    REC_LIVE_MS = 15000,
+    REC_CRASHES_MAX = 3, /* of what is run; nights are shorter than the rule's 72 hours */
+    REC_MEMORY_MB = 2048
 };
 
 extern const char *const rec_markets[REC_MARKETS];
@@ -44,10 +46,14 @@ struct rec_job {
     int attempt;
     int failures;
     int crashes;
+    int ooms;     /* of the crashes, those for lack of memory */
+    int identity; /* what is run, for crashes across jobs; 0: this job alone */
+    int memory_mb;
     int max_attempts;
     bool is_cancel_requested;
     int64_t due_ms;
     int64_t queued_ms;
+    int64_t order_ms; /* its place in the queue, when it was interrupted; else 0 */
     struct core_id needs[REC_NEEDS_MAX];
     int need_count;
     int children;

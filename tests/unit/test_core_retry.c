@@ -64,6 +64,48 @@ static void test_core_retry_gives_crashes_their_own_budget(void **state)
     assert_true(decide(what).is_final);
 }
 
+/* Lack of memory: once more, but only with more of it; the second time it is over. */
+static void test_core_retry_runs_out_of_memory_once_more(void **state)
+{
+    (void)state;
+    struct retry_case what = {.outcome = CORE_OUTCOME_CRASHED, .error_code = ERR_OOM};
+    struct retry_verdict v = decide(what);
+    assert_false(v.is_final);
+    assert_true(v.wants_memory);
+    assert_int_equal(v.charge_oom + v.charge_crash, 2);
+    assert_int_equal(v.charge_failure, 0);
+    what.ooms = 1;
+    v = decide(what);
+    assert_true(v.is_final);
+    assert_false(v.wants_memory);
+    what = (struct retry_case){.outcome = CORE_OUTCOME_FAILED, .error_code = ERR_OOM};
+    assert_true(decide(what).wants_memory); /* whichever guard stopped it */
+}
+
+/* A runner that made no step and was stopped is a crash. */
+static void test_core_retry_charges_what_was_wedged_as_a_crash(void **state)
+{
+    (void)state;
+    struct retry_case what = {.outcome = CORE_OUTCOME_CRASHED, .error_code = ERR_WEDGED};
+    struct retry_verdict v = decide(what);
+    assert_int_equal(v.charge_crash, 1);
+    assert_false(v.is_final);
+    assert_true(v.delay_ms > 0);
+    what.crashes = 2;
+    assert_true(decide(what).is_final);
+}
+
+/* Crashes and lack of memory share a budget. */
+static void test_core_retry_counts_lack_of_memory_among_crashes(void **state)
+{
+    (void)state;
+    assert_true(decide((struct retry_case){.outcome = CORE_OUTCOME_CRASHED,
+                                           .error_code = ERR_CRASH,
+                                           .ooms = 1,
+                                           .crashes = 1})
+                    .is_final);
+}
+
 /* A worker that vanished is a crash and costs no further wait the first time; one that was leaving
  * is nobody's fault. */
 static void test_core_retry_tells_a_lost_worker_from_a_drained_one(void **state)
@@ -86,6 +128,9 @@ static void test_core_retry_never_charges_what_is_nobodys_fault(void **state)
     struct retry_verdict first = decide((struct retry_case){.outcome = CORE_OUTCOME_RETURNED});
     struct retry_verdict late =
         decide((struct retry_case){.outcome = CORE_OUTCOME_UNDELIVERED, .attempt = 50});
+    struct retry_verdict after_charges =
+        decide((struct retry_case){.outcome = CORE_OUTCOME_RETURNED, .attempt = 50, .charged = 49});
+    assert_int_equal(after_charges.delay_ms, 0); /* only its own kind slows it down */
     assert_int_equal(first.delay_ms, 0);
     assert_true(late.delay_ms > 1000);
     assert_false(late.is_final);
@@ -124,6 +169,9 @@ int main(void)
         cmocka_unit_test(test_core_retry_charges_errors_until_max_attempts),
         cmocka_unit_test(test_core_retry_gives_up_on_permanent_and_caller_errors),
         cmocka_unit_test(test_core_retry_gives_crashes_their_own_budget),
+        cmocka_unit_test(test_core_retry_runs_out_of_memory_once_more),
+        cmocka_unit_test(test_core_retry_charges_what_was_wedged_as_a_crash),
+        cmocka_unit_test(test_core_retry_counts_lack_of_memory_among_crashes),
         cmocka_unit_test(test_core_retry_tells_a_lost_worker_from_a_drained_one),
         cmocka_unit_test(test_core_retry_never_charges_what_is_nobodys_fault),
         cmocka_unit_test(test_core_retry_ends_what_is_to_be_cancelled),
