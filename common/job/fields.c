@@ -30,6 +30,10 @@ enum { MARKETS_MAX = 256 };
 #define TIME_LIMIT_S                                                                               \
     INTEGER("time_limit_s", 1, 2592000, "3600", "seconds after which it is stopped")
 
+#define STALL_LIMIT_S                                                                              \
+    INTEGER("stall_limit_s", 0, 2592000, NULL,                                                     \
+            "seconds without a step after which it is stopped; 0 = never; none = by its own pace")
+
 /* Of training. Defaults NULL: measured ones, kept with the model. */
 #define BASE OTHER("base", BASE, 32, "auto", "what training starts from: auto, none, global, "     \
                    "champion or version:ID")
@@ -64,9 +68,11 @@ enum { MARKETS_MAX = 256 };
 static const struct job_field noop_fields[] = {
     INTEGER("allocate_mb", 0, 1048576, "0", "memory to allocate and touch, MiB"),
     CHOICE("fail", "none|error|permanent|crash|oom|hang", "none", "how to end"),
+    INTEGER("hang_after", 0, 1000000, NULL, "make no step after so many, nor end by itself"),
     MAX_ATTEMPTS, MEMORY_MB,
     OTHER("region", REGION, 32, NULL, "whose workers run it, when it has no market"),
     INTEGER("sleep_ms", 0, 86400000, "0", "how long it takes"),
+    STALL_LIMIT_S,
     INTEGER("steps", 0, 1000000, "0", "progress reports on the way"),
     THREADS, TIME_LIMIT_S,
 };
@@ -75,8 +81,8 @@ static const struct job_field finetune_fields[] = {
     BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CLASS_WEIGHT, COMPARE_SCRATCH, EPOCHS,
     FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
-    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STRENGTH, THREADS, TIME_LIMIT_S, TOLERANCE,
-    WORD_GAP, WORD_MAX,
+    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
+    TOLERANCE, WORD_GAP, WORD_MAX,
 };
 
 static const struct job_field evaluate_fields[] = {
@@ -86,6 +92,7 @@ static const struct job_field evaluate_fields[] = {
     BOOL("promote", "false", "compare with the champion, and promote when not worse"),
     SEED,
     CHOICE("split", "test|dev|train", "test", "samples to measure on"),
+    STALL_LIMIT_S,
     THREADS, TIME_LIMIT_S,
     INTEGER("version", 1, EXACT_MAX, NULL, "the version to measure, instead of from_job"),
 };
@@ -94,8 +101,8 @@ static const struct job_field nightly_fields[] = {
     BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
-    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STRENGTH, THREADS, TIME_LIMIT_S, TOLERANCE,
-    WORD_GAP, WORD_MAX,
+    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
+    TOLERANCE, WORD_GAP, WORD_MAX,
 };
 
 static const struct {

@@ -104,6 +104,7 @@ static const struct message__member result_members[] = {
            HAS(message_report, result.has_exit_code)),
     REPORT("signal", INT32, result.signal, FROM(1, 64), .omit = OMIT_ZERO),
     REPORT("peak_rss_kb", INT64, result.peak_rss_kb, UP_TO(INT64_MAX)),
+    REPORT("log_tail", SPAN, result.log_tail, UP_TO(MESSAGE_TAIL_MAX)),
 };
 
 #define PROGRESS(base, key, kind_of, field, ...)                                                   \
@@ -123,7 +124,8 @@ static const struct message__member result_members[] = {
         PROGRESS(base, "loss", REAL, loss, .is_required = false),                                  \
         PROGRESS(base, "examples_per_s", REAL, examples_per_s, .is_required = false),              \
         PROGRESS(base, "eta_ms", INT64, eta_ms, UP_TO(INT64_MAX), .omit = OMIT_MINUS_ONE),         \
-        PROGRESS(base, "done", REAL, done, .is_required = false)
+        PROGRESS(base, "done", REAL, done, .is_required = false),                                  \
+        PROGRESS(base, "quiet_ms", INT64, quiet_ms, UP_TO(INT64_MAX), .omit = OMIT_ZERO)
 
 static const struct message__member progress_members[] = {PROGRESS_ROWS((size_t)0)};
 

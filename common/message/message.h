@@ -37,6 +37,7 @@ enum {
     MESSAGE_ERROR_MAX = 511, /* fits struct err_buf */
     MESSAGE_PHASE_MAX = 32,
     MESSAGE_LINE_MAX = 1024, /* a log line */
+    MESSAGE_TAIL_MAX = 8192, /* the last log lines of an attempt */
     MESSAGE_AFTER_MAX = 256, /* dependencies of one job */
     MESSAGE_NIGHT_MAX = 10,  /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
@@ -137,7 +138,8 @@ struct message_result {
     int32_t exit_code;
     int32_t signal; /* 0 = none */
     int64_t peak_rss_kb;
-    struct span result; /* JSON; absent unless succeeded */
+    struct span result;   /* JSON; absent unless succeeded */
+    struct span log_tail; /* the runner's last lines, its own words; absent when it succeeded */
 };
 
 struct message_report {
@@ -173,6 +175,7 @@ struct message_progress {
     double examples_per_s; /* NAN = not known */
     int64_t eta_ms;        /* -1 = not known */
     double done;           /* 0..1 */
+    int64_t quiet_ms;      /* since the last step, by the supervisor's clock; 0 = it goes on */
 };
 
 MUST_CHECK int message_decode_progress(struct span bytes, struct message_progress *ret,

@@ -215,7 +215,8 @@ static const char *const watch_sql =
     "coalesce(j.error_text, e.sentence, ''), j.region IS NULL, a.progress->>'phase', "
     "a.progress->>'epoch', a.progress->>'epochs', a.progress->>'loss', "
     "a.progress->>'examples_per_s', a.progress->>'eta_ms', a.progress->>'done', "
-    "($1::uuid[] IS NULL OR j.id IN (SELECT id FROM named)) AND j.ended_at IS NULL "
+    "($1::uuid[] IS NULL OR j.id IN (SELECT id FROM named)) AND j.ended_at IS NULL, "
+    "a.progress->>'quiet_ms' "
     "FROM meridian.job j LEFT JOIN meridian.attempt a ON a.job = j.id AND a.ended_at IS NULL "
     "LEFT JOIN meridian.evaluation e ON e.job = j.id "
     "WHERE CASE WHEN $1::uuid[] IS NULL THEN j.ended_at IS NULL OR j.id = ANY ($2::uuid[]) "
@@ -239,6 +240,7 @@ static void take_stored_progress(struct watch *w, struct watched *j, const struc
     p->examples_per_s = pg_real(r, row, 10, (double)NAN);
     p->eta_ms = pg_integer(r, row, 11, -1);
     p->done = pg_real(r, row, 12, 0);
+    p->quiet_ms = pg_integer(r, row, 14, 0);
 }
 
 static int take_row(struct watch *w, const struct pg_result *r, size_t row)
@@ -310,7 +312,10 @@ static void format_figures(const struct message_progress *p, char *out, size_t s
     if (!isnan(p->examples_per_s) && at < size) {
         at += (size_t)snprintf(out + at, size - at, "  %.0f ex/s", p->examples_per_s);
     }
-    if (p->eta_ms >= 0 && at < size) {
+    if (p->quiet_ms > 0 && at < size) {
+        (void)snprintf(out + at, size - at, "  no step for %s",
+                       cli_format_duration(p->quiet_ms, eta, sizeof eta));
+    } else if (p->eta_ms >= 0 && at < size) {
         (void)snprintf(out + at, size - at, "  ETA %s",
                        cli_format_duration(p->eta_ms, eta, sizeof eta));
     }

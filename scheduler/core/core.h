@@ -131,7 +131,8 @@ struct core_result {
     int exit_code;
     int signal;
     int64_t peak_rss_kb;
-    struct span result; /* JSON of a success */
+    struct span result;   /* JSON of a success */
+    struct span log_tail; /* the runner's last lines */
 };
 
 /* A submission, from a client or made by fan-out. */

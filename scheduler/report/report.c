@@ -65,6 +65,7 @@ static void hand_over(struct report *r)
         .signal = m->signal,
         .peak_rss_kb = m->peak_rss_kb,
         .result = m->result,
+        .log_tail = m->log_tail,
     };
     if (core_id_parse(span_of(m->job.text), &result.job)) {
         core_report(r->options.core, &result);

@@ -68,6 +68,7 @@ static void write_report(struct json_writer *w, const struct core_result *report
 {
     write_given(w, "worker", report->worker);
     write_given(w, "error_text", report->error_text);
+    write_given(w, "log_tail", report->log_tail);
     if (report->has_exit) {
         json_write_integer(w, "exit_code", report->exit_code);
     }

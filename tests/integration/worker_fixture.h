@@ -43,6 +43,7 @@ struct outcome {
     char worker[MESSAGE_WORKER_MAX + 1];
     char error_code[MESSAGE_CODE_MAX + 1];
     char error_text[512];
+    char log_tail[MESSAGE_TAIL_MAX + 1];
     int signal;
     int64_t peak_rss_kb;
     char *result; /* owned; NULL when absent */
@@ -310,6 +311,8 @@ static inline void look_at(const struct redis_entry *entry, void *data)
         (void)snprintf(o->error_code, sizeof o->error_code, "%s", m.result.error_code);
         (void)snprintf(o->error_text, sizeof o->error_text, "%.*s", (int)m.result.error_text.length,
                        m.result.error_text.data ? m.result.error_text.data : "");
+        (void)snprintf(o->log_tail, sizeof o->log_tail, "%.*s", (int)m.result.log_tail.length,
+                       m.result.log_tail.data ? m.result.log_tail.data : "");
         if (m.result.result.data) {
             o->result = mem_string(m.result.result.data, m.result.result.length);
         }

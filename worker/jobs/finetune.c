@@ -255,7 +255,11 @@ static int train(struct finetune *f, const struct bag_model *base, const char *p
     f->done_from = from;
     f->done_share = share;
     f->began_ms = clock_mono_ms();
-    return bag_train(ret, &f->params, f->train, f->dev, base, &watch, report, e);
+    int rc = bag_train(ret, &f->params, f->train, f->dev, base, &watch, report, e);
+    /* It may have stopped early, and what follows makes no steps. */
+    struct message_progress p = run_progress_of("measure", from + share);
+    run_report(f->run, &p);
+    return rc;
 }
 
 /* What both models are measured on. */

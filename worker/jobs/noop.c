@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OOM_STEP_MB = 8 };
+enum { OOM_STEP_MB = 8, TELL_EVERY_MS = 1000 };
 #define MB ((size_t)1024 * 1024)
 
 /* Touches every page, else nothing is really used. */
@@ -46,6 +46,15 @@ static int fail_by_memory(struct run *run, struct err_buf *e)
     }
 }
 
+/* Only SIGKILL helps: that is what the supervisor must manage. */
+static __attribute__((noreturn)) void hang(void)
+{
+    (void)signal(SIGTERM, SIG_IGN);
+    for (;;) {
+        (void)pause();
+    }
+}
+
 static int fail_as_asked(struct run *run, const char *fail, struct err_buf *e)
 {
     if (strcmp(fail, "error") == 0) {
@@ -62,29 +71,47 @@ static int fail_as_asked(struct run *run, const char *fail, struct err_buf *e)
         (void)raise(SIGSEGV);
     }
     if (strcmp(fail, "hang") == 0) {
-        (void)signal(SIGTERM, SIG_IGN);
-        for (;;) {
-            (void)pause(); /* only SIGKILL helps: that is what the supervisor must manage */
-        }
+        hang();
     }
     return 0;
 }
 
+/* One step. A long one tells every second how far it is: it sleeps, and is not wedged. */
+static int sleep_step(struct run *run, struct message_progress *p, int64_t from_ms, int64_t to_ms,
+                      int64_t sleep_ms, struct err_buf *e)
+{
+    int rc = 0;
+    for (int64_t at = from_ms; rc == 0; at += TELL_EVERY_MS) {
+        p->done = sleep_ms > 0 ? (double)at / (double)sleep_ms : 0;
+        p->eta_ms = sleep_ms - at;
+        run_report(run, p);
+        if (to_ms - at <= TELL_EVERY_MS) {
+            return run_sleep(run, to_ms - at, e);
+        }
+        rc = run_sleep(run, TELL_EVERY_MS, e);
+    }
+    return rc;
+}
+
 static int sleep_in_steps(struct run *run, int64_t sleep_ms, int64_t steps, struct err_buf *e)
 {
-    for (int64_t step = 0; step < steps; step++) {
-        struct message_progress p = run_progress_of("sleep", (double)step / (double)steps);
+    bool may_hang = job_spec_has(run->spec, "hang_after");
+    int64_t hang_after = job_spec_integer(run->spec, "hang_after");
+    int rc = 0;
+    for (int64_t step = 0; step < steps && rc == 0; step++) {
+        struct message_progress p = run_progress_of("sleep", 0);
         p.step = step;
         p.steps = steps;
-        p.eta_ms = sleep_ms - sleep_ms * step / steps;
-        run_report(run, &p);
-        int64_t until = sleep_ms * (step + 1) / steps - sleep_ms * step / steps;
-        int rc = run_sleep(run, until, e);
-        if (rc != 0) {
-            return rc;
+        if (may_hang && step == hang_after) {
+            p.done = (double)step / (double)steps;
+            run_report(run, &p);
+            run_log(run, "hangs after %lld steps, as the spec asked", (long long)step);
+            hang();
         }
+        rc = sleep_step(run, &p, sleep_ms * step / steps, sleep_ms * (step + 1) / steps, sleep_ms,
+                        e);
     }
-    return 0;
+    return rc;
 }
 
 int kind_noop(struct run *run, struct buf *ret_result, struct err_buf *e)

@@ -23,6 +23,7 @@ struct message_progress run_progress_of(const char *phase, double done)
 
 void run_report(struct run *run, const struct message_progress *progress)
 {
+    run->done = progress->done;
     if (run->port.progress) {
         run->port.progress(progress, run->port.data);
     }
@@ -73,6 +74,9 @@ int run_persist(struct run *run, int (*step)(struct run *run, void *data, struct
         if (rc != ERR_UNREACHABLE) {
             return rc;
         }
+        /* Waiting for a server is no wedged step: its own phase, in which no steps are expected. */
+        struct message_progress waits = run_progress_of("wait", run->done);
+        run_report(run, &waits);
         databases_close(run->databases); /* whatever broke, the next try connects anew */
         run_log(run, "%s; trying again", e->text);
         struct err_buf ignored;

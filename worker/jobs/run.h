@@ -28,6 +28,7 @@ struct run {
     const struct job_spec *spec;
     struct databases *databases;
     struct run_port port;
+    double done; /* as last reported */
 };
 
 /* 0: done, ret_result holds one JSON value; else a code with its reason in e. */

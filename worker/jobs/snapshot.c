@@ -133,6 +133,7 @@ static int stream(struct pg_sync *db, struct reading *r)
         rc = err_set(r->e, ERR_NOMEM, "out of memory");
     } else {
         rc = pg_sync_copy_out(db, sql.data, on_row, r, r->e);
+        rc = rc == 0 ? look_up(r) : rc; /* all read: what follows has another pace */
     }
     buf_close(&sql);
     return rc;

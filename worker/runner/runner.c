@@ -113,7 +113,9 @@ static void on_progress(const struct message_progress *progress, void *data)
     log_epoch(r, progress);
     int64_t now = clock_mono_ms();
     bool is_new_phase = strcmp(r->phase, progress->phase) != 0;
-    if (!is_new_phase && now - r->progress_ms < PROGRESS_EVERY_MS) {
+    /* The supervisor must know when all steps are done: what follows has another pace. */
+    bool is_complete = progress->steps > 0 && progress->step >= progress->steps;
+    if (!is_new_phase && !is_complete && now - r->progress_ms < PROGRESS_EVERY_MS) {
         return;
     }
     r->progress_ms = now;

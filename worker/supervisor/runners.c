@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/job/job.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,6 +32,7 @@ static void forget_job(struct slot *slot)
 {
     mem_free((char *)slot->held.job.spec.data);
     slot->held = (struct held){0};
+    tail_reset(&slot->tail);
     slot->generation++;
 }
 
@@ -39,7 +41,8 @@ static struct message_result result_of(const struct slot *slot, enum message_out
     return (struct message_result){.job = slot->held.job.job,
                                    .attempt = slot->held.job.attempt,
                                    .outcome = outcome,
-                                   .peak_rss_kb = slot->held.peak_kb};
+                                   .peak_rss_kb = slot->held.peak_kb,
+                                   .log_tail = tail_text(&slot->tail)};
 }
 
 static void set_error(struct message_result *r, int code, const char *text)
@@ -82,6 +85,12 @@ static void report_stopped(struct slot *slot, int signal_number)
         r.outcome = MESSAGE_CRASHED;
         memory_text(slot, text, sizeof text);
         set_error(&r, ERR_OOM, text);
+        break;
+    case SLOT_STOP_WEDGED:
+        r.outcome = MESSAGE_CRASHED;
+        (void)snprintf(text, sizeof text, "%s and was stopped; stall_limit_s changes the limit",
+                       slot->held.stalled);
+        set_error(&r, ERR_WEDGED, text);
         break;
     case SLOT_STOP_FENCED:
         log_info("job stopped without a report: the attempt is not ours job=%s attempt=%d",
@@ -218,6 +227,8 @@ static void handle_progress(struct slot *slot, const struct message_progress *pr
     if (slot->state != SLOT_RUNNING) {
         return;
     }
+    stall_saw(&held->stall, progress, clock_mono_ms());
+    held->quiet_told_ms = 0;
     held->progress = *progress;
     held->progress.job = held->job.job;
     held->progress.attempt = held->job.attempt;
@@ -232,7 +243,11 @@ static void handle_progress(struct slot *slot, const struct message_progress *pr
 
 static void handle_log(struct slot *slot, struct span line)
 {
-    if (slot_has_job(slot->state) && slot->held.log_lines++ < LOG_LINES_PER_TICK) {
+    if (!slot_has_job(slot->state)) {
+        return;
+    }
+    tail_add(&slot->tail, line);
+    if (slot->held.log_lines++ < LOG_LINES_PER_TICK) {
         transport_log(slot->supervisor, slot->held.job.job.text, line);
     }
 }
@@ -262,6 +277,7 @@ static void handle_result(struct slot *slot, const struct message_result *from_r
         r.job = slot->held.job.job;
         r.attempt = slot->held.job.attempt;
         r.peak_rss_kb = slot->held.peak_kb;
+        r.log_tail = r.outcome == MESSAGE_SUCCEEDED ? (struct span){0} : tail_text(&slot->tail);
         transport_result(slot->supervisor, &r);
     }
     bool is_reusable =
@@ -501,6 +517,7 @@ void runners_begin(struct slot *slot, int64_t claim_ms)
     slot_move(&slot->state, SLOT_RUNNING);
     held->lease_ms = claim_ms;
     held->started_ms = now;
+    stall_begin(&held->stall, now);
     held->end_ms = now + (int64_t)held->job.time_limit_s * 1000;
     slot->served++;
     limit_memory(slot);
@@ -541,6 +558,43 @@ void runners_stop(struct slot *slot, enum slot_stop stop)
 
 /* --- what is due ----------------------------------------------------------------------------- */
 
+/* The spec is parsed only for a job that was quiet for a while: most never are. */
+static int64_t stall_limit_of(struct held *held)
+{
+    if (!held->knows_stall_limit) {
+        struct job_spec *spec = NULL;
+        struct err_buf ignored; /* a spec that cannot be read fails in the runner */
+        held->knows_stall_limit = true;
+        held->stall_limit_s = STALL_AUTOMATIC;
+        if (job_spec_parse(job_kind_from_name(held->job.kind), held->job.spec, &spec, &ignored) ==
+            0) {
+            held->stall_limit_s = job_spec_has(spec, "stall_limit_s")
+                                      ? job_spec_integer(spec, "stall_limit_s")
+                                      : STALL_AUTOMATIC;
+            job_spec_free(spec);
+        }
+    }
+    return stall_limit_ms(&held->stall, held->stall_limit_s);
+}
+
+/* True when the job is wedged. On the way there the watchers hear how long it has been quiet. */
+static bool watch_steps(struct held *held, int64_t now)
+{
+    int64_t quiet = stall_quiet_ms(&held->stall, now);
+    held->progress.quiet_ms = quiet >= QUIET_TOLD_MS ? quiet : 0;
+    if (held->has_progress && quiet - held->quiet_told_ms >= QUIET_TOLD_MS) {
+        held->quiet_told_ms = quiet;
+        held->is_progress_new = true;
+    }
+    if (quiet < 1000 || quiet < stall_limit_of(held)) {
+        return false;
+    }
+    stall_format(&held->stall, quiet, held->stalled, sizeof held->stalled);
+    log_warn("job is wedged: %s job=%s attempt=%d", held->stalled, held->job.job.text,
+             (int)held->job.attempt);
+    return true;
+}
+
 static void watch_job(struct slot *slot, int64_t now)
 {
     struct held *held = &slot->held;
@@ -557,6 +611,8 @@ static void watch_job(struct slot *slot, int64_t now)
         runners_stop(slot, SLOT_STOP_MEMORY);
     } else if (now >= held->end_ms) {
         runners_stop(slot, SLOT_STOP_TIME);
+    } else if (watch_steps(held, now)) {
+        runners_stop(slot, SLOT_STOP_WEDGED);
     }
 }
 

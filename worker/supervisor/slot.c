@@ -24,7 +24,8 @@ static const struct {
 
 static const char *const stops[SLOT_STOP_COUNT] = {
     [SLOT_STOP_NONE] = "none",     [SLOT_STOP_CANCEL] = "cancel", [SLOT_STOP_TIME] = "time",
-    [SLOT_STOP_MEMORY] = "memory", [SLOT_STOP_DRAIN] = "drain",   [SLOT_STOP_FENCED] = "fenced",
+    [SLOT_STOP_MEMORY] = "memory", [SLOT_STOP_WEDGED] = "wedged", [SLOT_STOP_DRAIN] = "drain",
+    [SLOT_STOP_FENCED] = "fenced",
 };
 
 const char *slot_state_name(enum slot_state state)

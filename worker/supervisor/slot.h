@@ -35,6 +35,7 @@ enum slot_stop {
     SLOT_STOP_CANCEL, /* asked for: reported as cancelled */
     SLOT_STOP_TIME,   /* over its time limit: failed TIME */
     SLOT_STOP_MEMORY, /* over its memory limit: crashed OOM */
+    SLOT_STOP_WEDGED, /* made no step for too long: crashed WEDGED */
     SLOT_STOP_DRAIN,  /* past the grace time: returned */
     SLOT_STOP_FENCED, /* not ours any more: nothing is reported */
     SLOT_STOP_COUNT

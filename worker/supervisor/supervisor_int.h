@@ -19,7 +19,9 @@
 #include "worker/supervisor/phase.h"
 #include "worker/supervisor/process.h"
 #include "worker/supervisor/slot.h"
+#include "worker/supervisor/stall.h"
 #include "worker/supervisor/supervisor.h"
+#include "worker/supervisor/tail.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,6 +49,7 @@ enum {
     RUNNER_GROWTH_KB = 256 * 1024, /* replaced when a job leaves so much behind */
     START_BACKOFF_MS_MAX = 5000,
     THREAD_DATA_KB = 10 * 1024, /* stack and arena of a thread, not the job's memory */
+    QUIET_TOLD_MS = 10000,      /* watchers hear of a job without a step this often */
     LOG_LINES_MAX = 200,        /* kept in Redis per job */
     LOG_LINES_PER_TICK = 10,    /* a chatty job loses lines, not Redis its memory */
     LOG_KEEP_S = 7 * 24 * 3600,
@@ -85,6 +88,11 @@ struct held {
     bool has_progress;
     bool is_progress_new; /* not yet published */
     int log_lines;        /* in this tick */
+    struct stall stall;
+    bool knows_stall_limit; /* the spec is read only for a job that is quiet */
+    int64_t stall_limit_s;  /* of the spec, or STALL_AUTOMATIC */
+    int64_t quiet_told_ms;  /* how long it was quiet when that was last told */
+    char stalled[160];      /* of WEDGED: what was measured */
 };
 
 struct slot {
@@ -100,6 +108,7 @@ struct slot {
     int64_t start_ms;    /* EMPTY: not before */
     int64_t backoff_ms;
     struct held held; /* valid when slot_has_job */
+    struct tail tail; /* of the job's log */
 };
 
 struct supervisor {
