@@ -65,6 +65,14 @@ enum { MARKETS_MAX = 256 };
 #define BOOTSTRAP                                                                                  \
     INTEGER("bootstrap", 0, 100000, "1000", "resamples for confidence intervals; 0 = none")
 
+/* Of a family. */
+#define QUORUM                                                                                     \
+    OTHER("quorum", TEXT, 8, "all", "markets that must be done for it to succeed: all, 40 or 95%")
+#define STRAGGLERS                                                                                 \
+    CHOICE("stragglers", "wait|cancel|leave", "wait", "what becomes of the other markets then")
+#define STRAGGLER_WAIT_S                                                                           \
+    INTEGER("straggler_wait_s", 0, 604800, "0", "seconds that they are given before that")
+
 static const struct job_field noop_fields[] = {
     INTEGER("allocate_mb", 0, 1048576, "0", "memory to allocate and touch, MiB"),
     CHOICE("fail", "none|error|permanent|crash|oom|hang", "none", "how to end"),
@@ -101,8 +109,8 @@ static const struct job_field nightly_fields[] = {
     BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
-    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
-    TOLERANCE, WORD_GAP, WORD_MAX,
+    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, QUORUM, SEED, STALL_LIMIT_S, STRAGGLER_WAIT_S,
+    STRAGGLERS, STRENGTH, THREADS, TIME_LIMIT_S, TOLERANCE, WORD_GAP, WORD_MAX,
 };
 
 static const struct {

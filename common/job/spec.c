@@ -516,6 +516,33 @@ static int check_evaluate(const struct job_spec *spec, const char *market, struc
     return 0;
 }
 
+/* all, a count, or a percentage. */
+static bool is_quorum(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    long value = strtol(text, NULL, 10);
+    bool is_percent = strcmp(text + digits, "%") == 0;
+    return strcmp(text, "all") == 0 ||
+           (digits > 0 && digits <= 6 && value >= 1 && (text[digits] == '\0' || is_percent) &&
+            (!is_percent || value <= 100));
+}
+
+static int check_nightly(const struct job_spec *spec, const char *market, struct err_buf *e)
+{
+    if (*market) {
+        return err_set(e, ERR_INVALID, "market: nightly takes spec.markets instead");
+    }
+    if (!is_quorum(job_spec_text(spec, "quorum"))) {
+        return err_set(e, ERR_INVALID, "spec.quorum: write all, a number (40) or a share (95%%)");
+    }
+    bool waits = strcmp(job_spec_text(spec, "stragglers"), "wait") == 0;
+    if (waits && job_spec_integer(spec, "straggler_wait_s") > 0) {
+        return err_set(e, ERR_INVALID,
+                       "spec.straggler_wait_s: say what follows: stragglers=cancel or leave");
+    }
+    return check_training(spec, e);
+}
+
 int job_check(const struct job_spec *spec, const char *market, const char *task, struct err_buf *e)
 {
     int rc = check_names(market, task, e);
@@ -531,8 +558,7 @@ int job_check(const struct job_spec *spec, const char *market, const char *task,
     case JOB_EVALUATE:
         return check_evaluate(spec, market, e);
     case JOB_NIGHTLY:
-        return *market ? err_set(e, ERR_INVALID, "market: nightly takes spec.markets instead")
-                       : check_training(spec, e);
+        return check_nightly(spec, market, e);
     default:
         return 0;
     }

@@ -18,11 +18,16 @@ static void check_job(const struct core *c, const struct core_job *job, struct t
           job->pending > 0);
     CHECK(job->state != CORE_STATE_RUNNING || job->region != c->anywhere);
     t->queued_in_lanes += in_lane;
-    int children = 0;
+    int children = 0, members = 0, needs = 0;
     for (const struct list *at = job->family.next; at != &job->family; at = at->next) {
         children++;
+        members += LIST_OWNER(at, struct core_job, in_family)->is_member;
     }
-    CHECK(children == job->children_open);
+    CHECK(children == job->children_open && members == job->members_open);
+    for (const struct list *at = job->needs.next; at != &job->needs; at = at->next) {
+        needs++;
+    }
+    CHECK(needs == job->needs_open);
 }
 
 static void check_market(const struct core *c, const struct core_market *m)

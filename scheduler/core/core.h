@@ -27,11 +27,40 @@
 
 /* --- what comes in --------------------------------------------------------------------------- */
 
-/* A job that this one needs and that has not succeeded. */
+/* When a need is met: the words of Slurm. */
+enum core_condition {
+    CORE_AFTER_OK = 0, /* when the other job succeeded */
+    CORE_AFTER_NOT_OK, /* when it ended otherwise: failed, cancelled, rejected or skipped */
+    CORE_AFTER_ANY,    /* when it ended */
+    CORE_CONDITION_COUNT
+};
+
+/* "afterok"...: as in SQL. Static storage. */
+const char *core_condition_name(enum core_condition condition);
+/* CORE_CONDITION_COUNT for a name outside the list. */
+enum core_condition core_condition_parse(struct span name);
+
+/* A need of a job that is not met. */
 struct core_need {
     struct core_id id;
     enum core_state state; /* CORE_STATE_UNKNOWN: not admitted yet */
+    enum core_condition condition;
+    /* Of a job that was skipped: the first of the chain that ended otherwise than needed, and how.
+     */
+    struct core_id cause;
+    enum core_state cause_state;
 };
+
+/* What becomes of the children that are open when a parent has as many as its quorum asks for. */
+enum core_stragglers {
+    CORE_STRAGGLERS_WAIT = 0, /* the parent ends after the last of them */
+    CORE_STRAGGLERS_CANCEL,   /* they are cancelled */
+    CORE_STRAGGLERS_LEAVE,    /* they go on; the parent ends without them */
+    CORE_STRAGGLERS_COUNT
+};
+
+/* CORE_STRAGGLERS_WAIT for a name outside the list. */
+enum core_stragglers core_stragglers_parse(struct span name);
 
 /* One row of the record, as it is now. Empty spans stand for null. */
 struct core_record {
@@ -56,6 +85,16 @@ struct core_record {
     int children;                  /* of a parent: how many were ever made */
     const struct core_need *needs; /* unmet only */
     size_t need_count;
+    bool has_after_quorum;
+    int after_left;       /* with a quorum: how many more needs must be met; else all must */
+    struct core_id cause; /* of a skipped job, as in struct core_need */
+    enum core_state cause_state;
+    bool is_member; /* counts for its parent's quorum */
+    /* Of a parent with a quorum. due_in_ms is what its stragglers have left once it is reached. */
+    int quorum; /* members that must succeed; 0: all children must */
+    int members;
+    bool is_quorum_reached; /* as noted in the record by the quorum call */
+    enum core_stragglers stragglers;
     /* What a worker is told; only for dispatched jobs. */
     struct span spec;
     struct span night;
@@ -145,6 +184,9 @@ struct core_submission {
     int priority;
     const struct core_id *after;
     size_t after_count;
+    struct span after_if; /* a letter for each of after: o, n, a; empty: all are afterok */
+    int after_quorum;     /* how many of them must be met; 0: all */
+    bool is_member;
     int64_t not_before_ms; /* wall; 0: none */
     struct span unique;
     struct span by;
@@ -217,6 +259,7 @@ struct core_skip {
     enum core_state state; /* SKIPPED, FAILED or CANCELLED */
     const char *error_code;
     const char *error_text;
+    struct core_id cause; /* SKIPPED: the first of the chain that ended otherwise than needed */
 };
 
 /*
@@ -237,8 +280,11 @@ struct core_store {
     void (*end)(void *self, uint64_t token, const struct core_end *ends, size_t count);
     void (*skip)(void *self, uint64_t token, const struct core_skip *skips, size_t count);
     void (*plan)(void *self, uint64_t token, struct core_id parent);
-    void (*fan_out)(void *self, uint64_t token, struct core_id parent,
+    /* quorum: members among the children that must succeed; 0: all children must. */
+    void (*fan_out)(void *self, uint64_t token, struct core_id parent, int quorum,
                     const struct core_submission *children, size_t count);
+    /* Notes of each parent whose quorum is reached that the time of its stragglers begins. */
+    void (*quorum)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*close)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*cancel_children)(void *self, uint64_t token, struct core_id parent);
     void (*undelivered)(void *self, uint64_t token); /* dispatched jobs, to offer them again */

@@ -57,8 +57,9 @@ struct core_job {
     struct core_region *region; /* the region "anywhere" when none is named */
     struct core_worker *worker; /* of the running attempt, or NULL */
     struct core_job *parent;    /* only while that one is open too */
-    struct core_id failed_need; /* an ancestor that ended otherwise than by success */
-    enum core_state failed_state;
+    struct core_need lost; /* the first need that will never be met; its id none: none so far */
+    struct core_id cause;  /* of a skipped job: see struct core_need */
+    enum core_state cause_state;
     enum core_state state;
     int attempt;
     int failures;
@@ -70,10 +71,21 @@ struct core_job {
     short ooms;
     bool is_parent;
     bool is_cancel_requested;
+    bool has_after_quorum;
+    bool is_member;
+    bool is_quorum_reached;
+    int after_left; /* with has_after_quorum: needs that must still be met */
+    int quorum;     /* of a parent: 0 = all children */
+    int members;
+    enum core_stragglers stragglers;
     /* Bookkeeping. */
     bool is_finishing; /* a report of its attempt is under way to the record */
     int pending;       /* store calls under way that name it */
     int children_open; /* children in the mirror */
+    int members_open;  /* those of them that count for the quorum */
+    int needs_open;    /* edges in needs */
+    int asked_open;    /* members_open when the record was last asked for the quorum; -1: never */
+    bool has_let_go;   /* the stragglers were cancelled */
     int64_t due_ms;    /* may start from here on; 0: now */
     struct core_job *next_in_bucket;
     struct core_lane *lane; /* while queued */
@@ -89,6 +101,7 @@ struct core_job {
 struct core_edge {
     struct core_job *needed;
     struct core_job *dependant;
+    enum core_condition condition;
     struct list in_needed;
     struct list in_dependant;
 };
@@ -109,6 +122,7 @@ enum core_call {
     CORE_CALL_SKIP,
     CORE_CALL_PLAN,
     CORE_CALL_FAN_OUT,
+    CORE_CALL_QUORUM,
     CORE_CALL_CLOSE,
     CORE_CALL_CANCEL_CHILDREN,
     CORE_CALL_UNDELIVERED,

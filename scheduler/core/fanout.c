@@ -6,6 +6,7 @@
 #include "scheduler/core/core_int.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SPEC_BYTES_MAX = 64 * 1024, NAME_MAX_ = 256 };
@@ -57,6 +58,7 @@ static int add_child(struct fanout *f, const struct core_plan *plan, enum job_ki
         .by = plan->by,
         .parent = plan->parent,
         .night = plan->night,
+        .is_member = kind == JOB_EVALUATE,
     };
     int rc = core_submission_check(child, &f->storage, e);
     if (rc == 0 && child->error_code) {
@@ -110,6 +112,22 @@ static int add_market(struct fanout *f, const struct core_plan *plan, const stru
         rc ? rc : set_field(JOB_EVALUATE, spec, e, "from_job", span_of(core_id_format(tuned).text));
     rc = rc ? rc : set_field(JOB_EVALUATE, spec, e, "promote", span_of("true"));
     return rc ? rc : add_child(f, plan, JOB_EVALUATE, market, "evaluate", tuned, spec, e);
+}
+
+/* A market is done when its evaluation succeeded: nothing of the family comes after that. */
+static int resolve_quorum(const char *text, size_t markets, int *ret, struct err_buf *e)
+{
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
+    long needed = strcmp(text, "all") == 0 ? 0
+                  : *end == '%'            ? (value * (long)markets + 99) / 100
+                                           : value;
+    if (needed > (long)markets) {
+        return err_set(e, ERR_INVALID, "spec.quorum: %ld of %zu markets cannot be done", needed,
+                       markets);
+    }
+    *ret = (int)needed;
+    return 0;
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
@@ -173,6 +191,10 @@ static int make(struct fanout *f, const struct core_plan *plan, const struct job
                            : "spec.markets: there is no market; add one with meridian market set",
                        FANOUT_MARKETS_MAX);
     }
+    int rc = resolve_quorum(job_spec_text(night, "quorum"), markets, &f->quorum, e);
+    if (rc) {
+        return rc;
+    }
     size_t room = 2 * markets + 1;
     size_t bytes = room * 2 * 4096 + SPEC_BYTES_MAX;
     f->children = mem_new_array(room, sizeof *f->children);
@@ -184,7 +206,7 @@ static int make(struct fanout *f, const struct core_plan *plan, const struct job
     }
     struct buf spec;
     buf_init(&spec, SPEC_BYTES_MAX);
-    int rc = add_all(f, plan, night, &spec, e);
+    rc = add_all(f, plan, night, &spec, e);
     buf_close(&spec);
     rebase_markets(f, plan);
     return rc;
@@ -244,7 +266,8 @@ void core__plan_apply(struct core *c, const struct core_plan *plan)
     }
     uint64_t token = core__call(c, CORE_CALL_FAN_OUT, &plan->parent, 1);
     if (token) {
-        c->ports.store.fan_out(c->ports.store.self, token, plan->parent, f.children, f.count);
+        c->ports.store.fan_out(c->ports.store.self, token, plan->parent, f.quorum, f.children,
+                               f.count);
     }
     fanout_close(&f);
 }

@@ -15,6 +15,7 @@ struct fanout {
     /* read only */
     struct core_submission *children;
     size_t count;
+    int quorum; /* evaluations that must succeed; 0: every job must */
     /* private */
     struct core_id *after; /* one a child */
     struct buf storage;    /* specs and regions */

@@ -57,6 +57,7 @@ static struct core_job *job_new(struct core *c, struct core_id id)
     job->id = id;
     job->market = c->no_market;
     job->region = c->anywhere;
+    job->asked_open = -1;
     list_init(&job->in_dirty);
     list_init(&job->needs);
     list_init(&job->dependants);

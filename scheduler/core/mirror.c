@@ -39,6 +39,13 @@ static int take_over(struct core *c, struct core_job *job, const struct core_rec
     job->max_attempts = record->max_attempts;
     job->priority = (short)record->priority;
     job->children = record->children;
+    job->has_after_quorum = record->has_after_quorum;
+    job->after_left = record->after_left;
+    job->is_member = record->is_member;
+    job->quorum = record->quorum;
+    job->members = record->members;
+    job->is_quorum_reached = record->is_quorum_reached;
+    job->stragglers = record->stragglers;
     job->is_parent = is_parent_kind(record->kind);
     job->is_cancel_requested = record->is_cancel_requested;
     job->due_ms = record->due_in_ms > 0 ? core__now(c) + record->due_in_ms : 0;
@@ -54,6 +61,8 @@ void core__record_apply(struct core *c, const struct core_record *record)
     struct core_job *job = core__job_find(c, record->id);
     if (core_state_is_ended(record->state)) {
         if (job && job->pending == 0) {
+            job->cause = record->cause;
+            job->cause_state = record->cause_state;
             core__job_ended(c, job, record->state);
         }
         return;

@@ -8,7 +8,8 @@
 struct columns {
     size_t id, kind, market, task, region, state, priority, parent, attempt, failures, crashes,
         ooms, charged, max_attempts, due_in_ms, queued_ms, is_cancel_requested, children, needs,
-        worker, spec, night, memory_mb, time_limit_s, threads;
+        worker, spec, night, memory_mb, time_limit_s, threads, after_left, cause, cause_state,
+        is_member, quorum, members, is_quorum_reached, stragglers;
 };
 
 static struct columns find_columns(const struct pg_result *r)
@@ -39,6 +40,14 @@ static struct columns find_columns(const struct pg_result *r)
         .memory_mb = pg_column(r, "memory_mb"),
         .time_limit_s = pg_column(r, "time_limit_s"),
         .threads = pg_column(r, "threads"),
+        .after_left = pg_column(r, "after_left"),
+        .cause = pg_column(r, "cause"),
+        .cause_state = pg_column(r, "cause_state"),
+        .is_member = pg_column(r, "is_member"),
+        .quorum = pg_column(r, "quorum"),
+        .members = pg_column(r, "members"),
+        .is_quorum_reached = pg_column(r, "is_quorum_reached"),
+        .stragglers = pg_column(r, "stragglers"),
     };
 }
 
@@ -53,7 +62,36 @@ static size_t count_needs(const struct pg_result *r, size_t column)
     return count;
 }
 
-/* "id=state,id=state" */
+/* Up to the next ':' of text, which then begins behind it. */
+static struct span next_part(struct span *text)
+{
+    const char *colon = text->length ? memchr(text->data, ':', text->length) : NULL;
+    struct span part = span_make(text->data, colon ? (size_t)(colon - text->data) : text->length);
+    size_t used = part.length + (colon ? 1 : 0);
+    *text = span_make(text->data + used, text->length - used);
+    return part;
+}
+
+/* "[condition:]state[:cause:state of the cause]" */
+static bool read_need(struct span text, struct core_need *out)
+{
+    struct span part = next_part(&text);
+    out->condition = core_condition_parse(part);
+    if (out->condition == CORE_CONDITION_COUNT) {
+        out->condition = CORE_AFTER_OK;
+    } else {
+        part = next_part(&text);
+    }
+    out->state = core_state_parse(part);
+    if (text.length == 0) {
+        return true;
+    }
+    bool is_id = core_id_parse(next_part(&text), &out->cause);
+    out->cause_state = core_state_parse(text);
+    return is_id;
+}
+
+/* "id=need,id=need" */
 static bool read_needs(const char *text, struct core_need *out, size_t *ret_count)
 {
     *ret_count = 0;
@@ -64,10 +102,10 @@ static bool read_needs(const char *text, struct core_need *out, size_t *ret_coun
         }
         size_t end = strcspn(equals + 1, ",");
         struct core_need *need = &out[(*ret_count)++];
-        if (!core_id_parse(span_make(text, (size_t)(equals - text)), &need->id)) {
+        if (!core_id_parse(span_make(text, (size_t)(equals - text)), &need->id) ||
+            !read_need(span_make(equals + 1, end), need)) {
             return false;
         }
-        need->state = core_state_parse(span_make(equals + 1, end));
         text = equals + 1 + end;
         text += *text == ',';
     }
@@ -106,12 +144,23 @@ static bool read_record(const struct pg_result *r, size_t row, const struct colu
         .memory_mb = number(r, row, at->memory_mb),
         .time_limit_s = number(r, row, at->time_limit_s),
         .threads = number(r, row, at->threads),
+        .has_after_quorum = !pg_is_null(r, row, at->after_left),
+        .after_left = number(r, row, at->after_left),
+        .cause_state = core_state_parse(pg_span(r, row, at->cause_state)),
+        .is_member = pg_bool(r, row, at->is_member),
+        .quorum = number(r, row, at->quorum),
+        .members = number(r, row, at->members),
+        .is_quorum_reached = pg_bool(r, row, at->is_quorum_reached),
+        .stragglers = core_stragglers_parse(pg_span(r, row, at->stragglers)),
     };
     if (!core_id_parse(pg_span(r, row, at->id), &out->id) || out->state == CORE_STATE_UNKNOWN) {
         return false;
     }
     if (!pg_is_null(r, row, at->parent) &&
         !core_id_parse(pg_span(r, row, at->parent), &out->parent)) {
+        return false;
+    }
+    if (!pg_is_null(r, row, at->cause) && !core_id_parse(pg_span(r, row, at->cause), &out->cause)) {
         return false;
     }
     return read_needs(pg_text(r, row, at->needs), needs, &out->need_count);

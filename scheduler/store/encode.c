@@ -30,6 +30,13 @@ static void write_submission(struct json_writer *w, const struct core_submission
             write_id(w, NULL, s->after[i]);
         }
         json_write_end(w);
+        write_given(w, "after_if", s->after_if);
+        if (s->after_quorum > 0) {
+            json_write_integer(w, "after_quorum", s->after_quorum);
+        }
+    }
+    if (s->is_member) {
+        json_write_bool(w, "is_member", true);
     }
     if (s->not_before_ms > 0) {
         json_write_integer(w, "not_before_ms", s->not_before_ms);
@@ -128,6 +135,9 @@ int store__write_skips(struct buf *out, const struct core_skip *skips, size_t co
         json_write_text(&w, "state", span_of(core_state_name(skips[i].state)));
         json_write_text(&w, "error_code", span_of(skips[i].error_code));
         json_write_text(&w, "error_text", span_of(skips[i].error_text));
+        if (!core_id_is_none(skips[i].cause)) {
+            write_id(&w, "cause", skips[i].cause);
+        }
         json_write_end(&w);
     }
     json_write_end(&w);

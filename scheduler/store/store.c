@@ -434,6 +434,15 @@ static void port_close(void *self, uint64_t token, const struct core_id *parents
     buf_close(&ids);
 }
 
+static void port_quorum(void *self, uint64_t token, const struct core_id *parents, size_t count)
+{
+    struct buf ids;
+    buf_init(&ids, JSON_BYTES_MAX);
+    int rc = store__write_ids(&ids, parents, count);
+    send_one(self, token, (struct statement)MIRROR("quorum", "job_quorum($1, $2)"), &ids, rc);
+    buf_close(&ids);
+}
+
 static void port_dispatch(void *self, uint64_t token, const struct core_dispatch *jobs,
                           size_t count)
 {
@@ -517,7 +526,7 @@ static void port_plan(void *self, uint64_t token, struct core_id parent)
          (struct statement){"plan", "SELECT * FROM meridian.scheduler_plan($1, $2)"}, params, 1);
 }
 
-static void port_fan_out(void *self, uint64_t token, struct core_id parent,
+static void port_fan_out(void *self, uint64_t token, struct core_id parent, int quorum,
                          const struct core_submission *children, size_t count)
 {
     struct store *s = self;
@@ -525,10 +534,12 @@ static void port_fan_out(void *self, uint64_t token, struct core_id parent,
     buf_init(&json, JSON_BYTES_MAX);
     int rc = store__write_submissions(&json, children, count);
     struct uuid id = core_id_format(parent);
-    const char *params[] = {id.text, rc ? NULL : buf_text(&json)};
+    char needed[NUMBER_SIZE];
+    (void)snprintf(needed, sizeof needed, "%d", quorum);
+    const char *params[] = {id.text, rc ? NULL : buf_text(&json), quorum > 0 ? needed : NULL};
     if (params[1]) {
         send(s, token, STORE_CALL_RECORDS,
-             (struct statement)MIRROR("fan_out", "job_fan_out($1, $2, $3)"), params, 2);
+             (struct statement)MIRROR("fan_out", "job_fan_out($1, $2, $3, $4)"), params, 3);
     } else {
         lost(s, rc ? rc : ERR_NOMEM, "the children could not be written");
     }
@@ -560,6 +571,7 @@ struct core_store store_port(struct store *s)
         .skip = port_skip,
         .plan = port_plan,
         .fan_out = port_fan_out,
+        .quorum = port_quorum,
         .close = port_close,
         .cancel_children = port_cancel_children,
         .undelivered = port_undelivered,

@@ -60,6 +60,16 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- The needs of a submission, each once: ids, and a letter for each (o: afterok, n: afternotok, a: afterany).
+CREATE OR REPLACE FUNCTION meridian.admit_needs(p_after uuid[], p_after_if text)
+RETURNS TABLE (id uuid, condition text)
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT DISTINCT ON (a.id) a.id,
+    CASE substr(p_after_if, a.position::integer, 1) WHEN 'n' THEN 'afternotok' WHEN 'a' THEN 'afterany'
+      ELSE 'afterok' END
+  FROM unnest(p_after) WITH ORDINALITY AS a(id, position) ORDER BY a.id, a.position
+$$;
+
 -- Writes new jobs; those that exist are left as they are. Returns the ids that are new.
 CREATE OR REPLACE FUNCTION meridian.admit_write(p_jobs jsonb)
 RETURNS uuid[]
@@ -75,7 +85,7 @@ BEGIN
     CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
       spec jsonb, priority integer, not_before_ms bigint, "unique" text, "by" text, parent uuid, night date,
       memory_mb integer, time_limit_s integer, threads integer, max_attempts integer, is_parent boolean,
-      error_code text, error_text text, after uuid[])
+      error_code text, error_text text, after uuid[], after_if text, after_quorum integer, is_member boolean)
   ), judged AS MATERIALIZED (
     SELECT s.*, CASE
         WHEN s.error_code IS NOT NULL THEN s.error_text
@@ -86,7 +96,7 @@ BEGIN
   ), added AS (
     INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
       submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
-      error_code, error_text)
+      error_code, error_text, after_quorum, is_member)
     SELECT g.id, g.kind, m.code, g.task,
       CASE WHEN g.why IS NULL AND NOT g.is_parent THEN
         coalesce(m.region, g.region, (SELECT min(o.region) FROM market o
@@ -96,23 +106,24 @@ BEGIN
       CASE WHEN g.why IS NULL THEN g.unique END, coalesce(g.by, 'unknown'),
       to_timestamp(g.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
       CASE n.state WHEN 'rejected' THEN now() END, g.max_attempts, g.memory_mb, g.time_limit_s, g.threads,
-      CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why
+      CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why, g.after_quorum,
+      coalesce(g.is_member, false)
     FROM judged g
     LEFT JOIN market m ON m.code = g.market
     CROSS JOIN LATERAL (SELECT CASE
       WHEN g.why IS NOT NULL THEN 'rejected'
       WHEN g.is_parent OR to_timestamp(g.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
-      WHEN EXISTS (SELECT FROM unnest(g.after) AS a(id) LEFT JOIN job p ON p.id = a.id
-                   WHERE p.state IS DISTINCT FROM 'succeeded') THEN 'waiting'
+      WHEN g.after IS NOT NULL AND (SELECT count(*) FILTER (WHERE need_is_met(a.condition, p.state)) < coalesce(g.after_quorum, count(*))
+            FROM admit_needs(g.after, g.after_if) a LEFT JOIN job p ON p.id = a.id) THEN 'waiting'
       ELSE 'queued' END AS state) n
     ORDER BY g.id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, state, error_text
   ), edges AS (
-    INSERT INTO dependency (job, needs)
-    SELECT DISTINCT d.id, a.id FROM added d JOIN judged g ON g.id = d.id
-    CROSS JOIN LATERAL unnest(g.after) AS a(id)
-    WHERE d.state <> 'rejected'
+    INSERT INTO dependency (job, needs, condition)
+    SELECT d.id, a.id, a.condition FROM added d JOIN judged g ON g.id = d.id
+    CROSS JOIN LATERAL admit_needs(g.after, g.after_if) a
+    WHERE d.state <> 'rejected' AND g.after IS NOT NULL
     ON CONFLICT DO NOTHING
   ), told AS (
     INSERT INTO event (job, actor, to_state, reason)

@@ -96,7 +96,7 @@ BEGIN
   END IF;
   SELECT n.id, n.state INTO v_blocker
   FROM dependency d JOIN job n ON n.id = job_newest(d.needs)
-  WHERE d.job = p_job.id AND n.state IN ('failed', 'cancelled', 'rejected', 'skipped') LIMIT 1;
+  WHERE d.job = p_job.id AND p_job.after_quorum IS NULL AND need_is_lost(d.condition, n.state) LIMIT 1;
   IF FOUND THEN
     PERFORM refuse(format('job %s needs job %s, which is %s', p_job.id, v_blocker.id, v_blocker.state),
       'retry that one first: what it held up is retried with it');
@@ -124,11 +124,12 @@ BEGIN
     v_spec := v_spec || jsonb_build_object('from_job', job_newest((v_spec ->> 'from_job')::uuid));
   END IF;
   v_is_parent := v_job.kind = 'nightly';
-  v_waits := v_is_parent OR EXISTS (SELECT FROM dependency d LEFT JOIN job n ON n.id = job_newest(d.needs)
-    WHERE d.job = p_id AND n.state IS DISTINCT FROM 'succeeded');
+  v_waits := v_is_parent OR (
+    SELECT count(*) FILTER (WHERE need_is_met(d.condition, n.state)) < coalesce(v_job.after_quorum, count(*))
+    FROM dependency d LEFT JOIN job n ON n.id = job_newest(d.needs) WHERE d.job = p_id);
   PERFORM crash_pardon(v_job, p_actor);
   INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
-    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads, identity)
+    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads, identity, after_quorum, is_member)
   SELECT v_new, v_job.kind, v_job.market, v_job.task,
     coalesce(v_job.region, (SELECT m.region FROM market m WHERE m.code = v_job.market)),
     CASE WHEN v_waits THEN 'waiting' ELSE 'queued' END, v_spec, v_job.priority,
@@ -140,9 +141,11 @@ BEGIN
          THEN coalesce((v_spec ->> 'memory_mb')::integer, v_job.memory_mb)
          ELSE greatest((v_spec ->> 'memory_mb')::integer, v_job.memory_mb) END,
     coalesce((v_spec ->> 'time_limit_s')::integer, v_job.time_limit_s),
-    coalesce((v_spec ->> 'threads')::integer, v_job.threads), v_job.identity;
-  INSERT INTO dependency (job, needs)
-  SELECT DISTINCT v_new, job_newest(d.needs) FROM dependency d WHERE d.job = p_id;
+    coalesce((v_spec ->> 'threads')::integer, v_job.threads), v_job.identity,
+    v_job.after_quorum, v_job.is_member;
+  INSERT INTO dependency (job, needs, condition)
+  SELECT DISTINCT ON (1, 2) v_new, job_newest(d.needs), d.condition FROM dependency d WHERE d.job = p_id
+  ORDER BY 1, 2, d.condition;
   UPDATE job SET replayed_by = v_new WHERE id = p_id;
   PERFORM audit(p_id, NULL, p_actor, v_job.state, v_job.state, 'retried as ' || v_new);
   PERFORM audit(v_new, NULL, p_actor, NULL, CASE WHEN v_waits THEN 'waiting' ELSE 'queued' END,
@@ -164,7 +167,7 @@ BEGIN
     v_held := ARRAY(SELECT j.id FROM dependency d JOIN job j ON j.id = d.job
       WHERE d.needs = ANY (v_held) AND j.state = 'skipped' AND j.replayed_by IS NULL
         AND NOT EXISTS (SELECT FROM dependency o JOIN job n ON n.id = job_newest(o.needs)
-          WHERE o.job = j.id AND n.state IN ('failed', 'cancelled', 'rejected', 'skipped'))
+          WHERE o.job = j.id AND need_is_lost(o.condition, n.state))
       ORDER BY j.id);
     EXIT WHEN cardinality(v_held) = 0;
     PERFORM job_retry_one(id, p_actor, NULL) FROM unnest(v_held) AS id;

@@ -11,7 +11,10 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
   CASE WHEN j.ended_at IS NULL AND (j.crashes > 0 OR j.identity IS NOT NULL)
        THEN meridian.crash_count(coalesce(j.identity, j.id::text)) ELSE 0 END AS crashes,
   j.ooms, j.failures + j.crashes AS charged, j.max_attempts,
-  CASE WHEN j.not_before > clock_timestamp()
+  CASE WHEN j.quorum_at IS NOT NULL
+       THEN greatest(0, ceil(extract(epoch FROM j.quorum_at - clock_timestamp()) * 1000)::bigint
+              + coalesce((j.spec ->> 'straggler_wait_s')::bigint, 0) * 1000)
+       WHEN j.not_before > clock_timestamp()
        THEN ceil(extract(epoch FROM j.not_before - clock_timestamp()) * 1000)::bigint
        ELSE 0 END AS due_in_ms,
   (extract(epoch FROM coalesce(j.order_at, j.queued_at, j.admitted_at)) * 1000)::bigint AS queued_ms,
@@ -19,17 +22,39 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
   CASE WHEN j.kind = 'nightly' AND j.ended_at IS NULL
        THEN (SELECT count(*)::integer FROM meridian.job c WHERE c.parent = j.id)
        ELSE 0 END AS children,
-  -- What it still needs: "id=state,id=state".
+  -- What it still needs: "id=[condition:]state[:cause:state of the cause],...".
   CASE WHEN j.state IN ('waiting', 'queued')
-       THEN (SELECT string_agg(d.needs || '=' || coalesce(n.state, 'unknown'), ',')
+       THEN (SELECT string_agg(d.needs || '='
+               || CASE d.condition WHEN 'afterok' THEN '' ELSE d.condition || ':' END
+               || coalesce(n.state, 'unknown')
+               || coalesce(':' || f.id || ':' || f.state, ''), ',')
              FROM meridian.dependency d LEFT JOIN meridian.job n ON n.id = d.needs
-             WHERE d.job = j.id AND n.state IS DISTINCT FROM 'succeeded') END AS needs,
+             LEFT JOIN meridian.job f ON f.id = n.cause
+             WHERE d.job = j.id AND CASE d.condition -- need_is_met, written out: views come before functions
+               WHEN 'afterok' THEN n.state IS DISTINCT FROM 'succeeded'
+               WHEN 'afternotok' THEN n.ended_at IS NULL OR n.state = 'succeeded'
+               ELSE n.ended_at IS NULL END) END AS needs,
   CASE WHEN j.state = 'running'
        THEN (SELECT a.worker FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
        END AS worker,
   CASE WHEN j.state = 'dispatched' THEN j.spec::text END AS spec,
   j.night::text AS night, j.memory_mb, j.time_limit_s, j.threads,
-  CASE WHEN j.state = 'rejected' THEN j.error_text END AS error_text
+  CASE WHEN j.state = 'rejected' THEN j.error_text END AS error_text,
+  -- How many more needs must be met; null: all of them.
+  CASE WHEN j.after_quorum IS NOT NULL AND j.state IN ('waiting', 'queued')
+       THEN j.after_quorum - (SELECT count(*)::integer
+             FROM meridian.dependency d JOIN meridian.job n ON n.id = d.needs
+             WHERE d.job = j.id AND n.ended_at IS NOT NULL AND CASE d.condition
+               WHEN 'afterok' THEN n.state = 'succeeded'
+               WHEN 'afternotok' THEN n.state <> 'succeeded'
+               ELSE true END) END AS after_left,
+  j.cause, CASE WHEN j.cause IS NOT NULL
+                THEN (SELECT f.state FROM meridian.job f WHERE f.id = j.cause) END AS cause_state,
+  j.quorum, j.is_member, j.quorum_at IS NOT NULL AS is_quorum_reached,
+  CASE WHEN j.quorum IS NOT NULL AND j.ended_at IS NULL
+       THEN (SELECT count(*)::integer FROM meridian.job c WHERE c.parent = j.id AND c.is_member
+             AND (c.ended_at IS NULL OR c.replayed_by IS NULL)) END AS members,
+  CASE WHEN j.quorum IS NOT NULL THEN j.spec ->> 'stragglers' END AS stragglers
 FROM meridian.job j;
 
 -- Reading -----------------------------------------------------------------------------------------
@@ -168,7 +193,9 @@ BEGIN
 END $$;
 
 -- The children of a nightly, all or none. Their ids derive from the parent's, so this is repeatable.
-CREATE OR REPLACE FUNCTION meridian.job_fan_out(p_term bigint, p_parent uuid, p_jobs jsonb)
+-- p_quorum of its members must succeed; null: all jobs must.
+CREATE OR REPLACE FUNCTION meridian.job_fan_out(p_term bigint, p_parent uuid, p_jobs jsonb,
+  p_quorum integer DEFAULT NULL)
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -178,7 +205,7 @@ BEGIN
   SELECT * INTO v_parent FROM job WHERE id = p_parent FOR UPDATE;
   IF v_parent.ended_at IS NULL AND v_parent.cancel_requested_at IS NULL THEN
     PERFORM admit_write(p_jobs);
-    UPDATE job SET started_at = coalesce(started_at, now()) WHERE id = p_parent;
+    UPDATE job SET started_at = coalesce(started_at, now()), quorum = p_quorum WHERE id = p_parent;
     PERFORM audit(p_parent, NULL, 'scheduler', v_parent.state, v_parent.state,
       format('made %s jobs', jsonb_array_length(p_jobs)));
   END IF;

@@ -35,9 +35,13 @@ LEFT JOIN LATERAL (
   SELECT count(*) AS open FROM meridian.job c
   WHERE j.region IS NULL AND c.parent = j.id AND c.ended_at IS NULL) n ON true
 LEFT JOIN LATERAL (
-  SELECT x.needs, coalesce(o.state, 'unknown') AS state
+  SELECT x.needs, coalesce(o.state, 'unknown')
+    || CASE x.condition WHEN 'afternotok' THEN ', to end otherwise than by success'
+                        WHEN 'afterany' THEN ', to end' ELSE '' END AS state
   FROM meridian.dependency x LEFT JOIN meridian.job o ON o.id = x.needs
-  WHERE x.job = j.id AND o.state IS DISTINCT FROM 'succeeded' ORDER BY x.needs LIMIT 1) d ON true
+  WHERE x.job = j.id AND CASE x.condition WHEN 'afterok' THEN o.state IS DISTINCT FROM 'succeeded'
+    WHEN 'afternotok' THEN o.ended_at IS NULL OR o.state = 'succeeded' ELSE o.ended_at IS NULL END
+  ORDER BY x.needs LIMIT 1) d ON true
 LEFT JOIN LATERAL (
   SELECT x.scope, x.name, x.paused_by FROM meridian.pause x
   WHERE x.scope = 'all' OR (x.scope = 'region' AND x.name = j.region)

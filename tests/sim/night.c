@@ -47,6 +47,7 @@ enum call_kind {
     CALL_PLAN,
     CALL_FAN_OUT,
     CALL_CLOSE,
+    CALL_QUORUM,
     CALL_CANCEL_CHILDREN,
     CALL_OFFERS
 };
@@ -54,8 +55,10 @@ enum call_kind {
 struct sub {
     struct core_id id, parent;
     const char *kind;
-    int market, priority, need_count;
+    int market, priority, need_count, after_quorum;
     struct core_id needs[REC_NEEDS_MAX];
+    char after_if[REC_NEEDS_MAX + 1];
+    bool is_member;
 };
 
 /* A store call on its way; owns what it carries. */
@@ -72,6 +75,8 @@ struct call {
     int worker;
     struct sub *subs;
     enum core_state state;
+    struct core_id *causes;
+    int quorum;
 };
 
 /* An answer on its way back. */
@@ -173,6 +178,9 @@ static struct world {
     int slots_recent[REC_REGIONS]; /* most slots since slots_since */
     int64_t slots_since[REC_REGIONS];
     uint64_t events_total;
+    char night_spec[128]; /* of the nightly: its quorum, and what becomes of stragglers */
+    enum core_stragglers stragglers;
+    int64_t straggler_wait_s;
 } w;
 
 static int chance(double p)
@@ -193,16 +201,21 @@ static bool before(const struct event *a, const struct event *b)
     return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
-static void push(struct event e)
+static void put(struct event e)
 {
     CHECK(w.event_count < EVENTS_MAX);
-    e.order = ++w.order;
     int at = w.event_count++;
     while (at > 0 && before(&e, &w.heap[(at - 1) / 2])) {
         w.heap[at] = w.heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
     w.heap[at] = e;
+}
+
+static void push(struct event e)
+{
+    e.order = ++w.order;
+    put(e);
 }
 
 static struct event pop(void)
@@ -248,6 +261,7 @@ static void call_free(struct call *c)
     mem_free(c->dispatches);
     mem_free(c->regions);
     mem_free(c->subs);
+    mem_free(c->causes);
     mem_free(c);
 }
 
@@ -345,7 +359,12 @@ static struct sub *copy_subs(const struct core_submission *jobs, size_t count)
                                .kind = kind_of(jobs[i].kind),
                                .market = market_of(jobs[i].market),
                                .priority = jobs[i].priority,
-                               .need_count = (int)jobs[i].after_count};
+                               .need_count = (int)jobs[i].after_count,
+                               .after_quorum = jobs[i].after_quorum,
+                               .is_member = jobs[i].is_member};
+        (void)snprintf(subs[i].after_if, sizeof subs[i].after_if, "%.*s",
+                       (int)jobs[i].after_if.length,
+                       jobs[i].after_if.length ? jobs[i].after_if.data : "");
         CHECK(jobs[i].after_count <= REC_NEEDS_MAX && !jobs[i].error_code);
         for (size_t k = 0; k < jobs[i].after_count; k++) {
             subs[i].needs[k] = jobs[i].after[k];
@@ -360,10 +379,11 @@ static void port_admit(void *self, uint64_t token, const struct core_submission 
     c->subs = copy_subs(jobs, count);
     call_send(self, c);
 }
-static void port_fan_out(void *self, uint64_t token, struct core_id parent,
+static void port_fan_out(void *self, uint64_t token, struct core_id parent, int quorum,
                          const struct core_submission *children, size_t count)
 {
     struct call *c = call_new(self, CALL_FAN_OUT, token, count);
+    c->quorum = quorum;
     c->after = parent;
     c->subs = copy_subs(children, count);
     call_send(self, c);
@@ -377,6 +397,12 @@ static void port_release(void *self, uint64_t token, const struct core_id *jobs,
 static void port_close(void *self, uint64_t token, const struct core_id *parents, size_t count)
 {
     struct call *c = call_new(self, CALL_CLOSE, token, count);
+    c->ids = copy_ids(parents, count);
+    call_send(self, c);
+}
+static void port_quorum(void *self, uint64_t token, const struct core_id *parents, size_t count)
+{
+    struct call *c = call_new(self, CALL_QUORUM, token, count);
     c->ids = copy_ids(parents, count);
     call_send(self, c);
 }
@@ -413,10 +439,12 @@ static void port_skip(void *self, uint64_t token, const struct core_skip *skips,
 {
     struct call *c = call_new(self, CALL_SKIP, token, count);
     c->ids = mem_new_array(count, sizeof *c->ids);
-    CHECK(c->ids);
+    c->causes = mem_new_array(count, sizeof *c->causes);
+    CHECK(c->ids && c->causes);
     c->state = skips[0].state;
     for (size_t i = 0; i < count; i++) {
         c->ids[i] = skips[i].job;
+        c->causes[i] = skips[i].cause;
     }
     call_send(self, c);
 }
@@ -626,11 +654,25 @@ static void do_admit(const struct call *c, struct answer *a)
             add_id(a, c->after);
             return;
         }
+        w.record.jobs[rec_find(&w.record, c->after)].quorum = c->quorum;
     }
     for (size_t i = 0; i < c->count; i++) {
         const struct sub *s = &c->subs[i];
-        rec_admit(&w.record, s->id, s->kind, s->market, s->priority, s->needs, s->need_count,
-                  s->parent, 3);
+        struct rec_job job = {.id = s->id,
+                              .kind = s->kind,
+                              .market = s->market,
+                              .priority = s->priority,
+                              .need_count = s->need_count,
+                              .after_quorum = s->after_quorum,
+                              .is_member = s->is_member,
+                              .max_attempts = 3};
+        for (int k = 0; k < s->need_count; k++) {
+            job.needs[k] = s->needs[k];
+            job.conditions[k] = s->after_if[k] == 'n'   ? CORE_AFTER_NOT_OK
+                                : s->after_if[k] == 'a' ? CORE_AFTER_ANY
+                                                        : CORE_AFTER_OK;
+        }
+        rec_admit(&w.record, &job, s->parent);
         if (s->market < 0 && strcmp(s->kind, "finetune") == 0) { /* pooled sources are of "eu" */
             w.record.jobs[rec_find(&w.record, s->id)].region = 1;
         }
@@ -658,7 +700,13 @@ static void do_fire(struct answer *a)
     if (w.record.fire_ms > 0 && w.now >= w.record.fire_ms) {
         w.record.fire_ms = 0;
         struct core_id id = {.high = 0xffff, .low = w.seed};
-        rec_admit(&w.record, id, "nightly", -1, 0, NULL, 0, (struct core_id){0, 0}, 1);
+        struct rec_job job = {.id = id,
+                              .kind = "nightly",
+                              .market = -1,
+                              .max_attempts = 1,
+                              .stragglers = w.stragglers,
+                              .straggler_wait_ms = w.straggler_wait_s * 1000};
+        rec_admit(&w.record, &job, (struct core_id){0, 0});
         add_id(a, id);
     }
 }
@@ -745,12 +793,15 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
         break;
     case CALL_RELEASE:
     case CALL_SKIP:
+    case CALL_QUORUM:
     case CALL_CLOSE:
         for (size_t i = 0; i < c->count; i++) {
             if (c->kind == CALL_RELEASE) {
                 rec_release(&w.record, c->ids[i]);
             } else if (c->kind == CALL_SKIP) {
-                rec_skip(&w.record, c->ids[i], c->state);
+                rec_skip(&w.record, c->ids[i], c->state, c->causes[i]);
+            } else if (c->kind == CALL_QUORUM) {
+                rec_quorum(&w.record, c->ids[i]);
             } else {
                 rec_close(&w.record, c->ids[i]);
             }
@@ -785,6 +836,7 @@ static struct core *core_make(struct scheduler *s)
                   .skip = port_skip,
                   .plan = port_plan,
                   .fan_out = port_fan_out,
+                  .quorum = port_quorum,
                   .close = port_close,
                   .cancel_children = port_cancel_children,
                   .undelivered = port_offers},
@@ -962,7 +1014,7 @@ static void give_plan(struct scheduler *s, struct answer *a)
     }
     struct span sources[] = {span_of("de-DE"), span_of("fr-FR")};
     struct core_plan plan = {.task = span_of("intent"),
-                             .spec = span_of("{}"),
+                             .spec = span_of(w.night_spec),
                              .by = span_of("simulation"),
                              .sources = sources,
                              .source_count = w.seed % 3 ? 2 : 0,
@@ -1194,6 +1246,8 @@ static void on_client(int at)
         .priority = client->sub.priority,
         .after = client->sub.needs,
         .after_count = (size_t)client->sub.need_count,
+        .after_if = span_of(client->sub.after_if),
+        .after_quorum = client->sub.after_quorum,
         .by = span_of("client")};
     for (int i = 0; i < SCHEDULERS; i++) {
         struct scheduler *s = &w.schedulers[i];
@@ -1277,6 +1331,7 @@ static void disturb_people(void)
 static void disturb(void)
 {
     struct scheduler *s = &w.schedulers[between(0, SCHEDULERS - 1)];
+    int64_t until;
     switch (between(0, 8)) {
     case 0:
     case 1:
@@ -1289,7 +1344,8 @@ static void disturb(void)
         }
         break;
     case 4:
-        s->paused_until = w.now + between(500, 12000);
+        until = w.now + between(500, 12000); /* a second stop does not end the first */
+        s->paused_until = until > s->paused_until ? until : s->paused_until;
         break;
     case 5:
         redis_toggle(true);
@@ -1350,6 +1406,40 @@ static void on_fault(void)
 /* --- one night
  * ----------------------------------------------------------------------------------------- */
 
+/* Of earlier jobs (which may come later all the same), and of the nightly; each once. */
+static void make_needs(struct sub *sub, int before)
+{
+    int count = chance(0.5) ? (int)between(1, REC_NEEDS_MAX) : 0;
+    for (int n = 0; n < count; n++) {
+        struct core_id id = {.high = 1, .low = (uint64_t)between(1, before)};
+        if (chance(0.1)) {
+            id = (struct core_id){.high = 0xffff, .low = w.seed};
+        }
+        bool is_new = true;
+        for (int k = 0; k < sub->need_count; k++) {
+            is_new = is_new && !core_id_equals(sub->needs[k], id);
+        }
+        if (is_new) {
+            sub->after_if[sub->need_count] = "oooona"[between(0, 5)];
+            sub->needs[sub->need_count++] = id;
+        }
+    }
+    if (sub->need_count > 1 && chance(0.5)) {
+        sub->after_quorum = (int)between(1, sub->need_count);
+    }
+}
+
+static void make_night(void)
+{
+    static const char *const words[CORE_STRAGGLERS_COUNT] = {"wait", "cancel", "leave"};
+    static const char *const quorums[] = {"all", "1", "50%", "4", "100%"};
+    w.stragglers = (enum core_stragglers)between(0, CORE_STRAGGLERS_COUNT - 1);
+    w.straggler_wait_s = w.stragglers == CORE_STRAGGLERS_WAIT ? 0 : between(0, 20);
+    (void)snprintf(w.night_spec, sizeof w.night_spec,
+                   "{\"quorum\":\"%s\",\"stragglers\":\"%s\",\"straggler_wait_s\":%d}",
+                   quorums[between(0, 4)], words[w.stragglers], (int)w.straggler_wait_s);
+}
+
 static void make_clients(void)
 {
     int count = (int)between(5, 30);
@@ -1359,10 +1449,8 @@ static void make_clients(void)
                                           .kind = "noop",
                                           .market = (int)between(-1, REC_MARKETS - 1),
                                           .priority = (int)between(0, 2)}};
-        /* Also of jobs that come later. */
-        if (chance(0.3) && i > 0) {
-            client->sub.needs[client->sub.need_count++] =
-                (struct core_id){.high = 1, .low = (uint64_t)between(1, i)};
+        if (i > 0) {
+            make_needs(&client->sub, i);
         }
         push((struct event){
             .at = between(0, FAULTS_END_MS / 2), .kind = EVENT_CLIENT, .who = w.client_count - 1});
@@ -1398,6 +1486,7 @@ static void night_start(uint64_t seed)
         core_transport_up(s->core);
         push((struct event){.at = between(0, 1500), .kind = EVENT_RENEW, .who = i});
     }
+    make_night();
     make_workers();
     make_clients();
     push((struct event){.at = 1000, .kind = EVENT_FAULT});
@@ -1434,7 +1523,7 @@ static void handle(struct event *e)
     w.record.now_ms = w.now;
     if (event_waits(e)) { /* the process is stopped: it sees this later, in the same order */
         e->at = w.schedulers[e->who].paused_until;
-        push(*e);
+        put(*e); /* its order kept: another may be due at that very moment */
         return;
     }
     switch (e->kind) {
@@ -1532,18 +1621,20 @@ int main(int argc, char **argv)
     w.record.jobs = mem_new_array(REC_JOBS_MAX, sizeof *w.record.jobs);
     CHECK(w.record.jobs);
     uint64_t events = 0, jobs = 0;
-    int64_t fenced = 0, late = 0;
+    int64_t fenced = 0, late = 0, quorums = 0, left = 0;
     for (uint64_t seed = first; seed < first + count; seed++) {
         night_run(seed);
         events += w.events_total;
         jobs += (uint64_t)w.record.job_count;
         fenced += w.record.fenced_calls;
         late += w.record.late_results;
+        quorums += w.record.quorums;
+        left += w.record.left_running;
     }
-    printf("%llu nights: %llu events, %llu jobs, %lld calls fenced, %lld late results refused; "
-           "nothing lost, nothing counted twice\n",
+    printf("%llu nights: %llu events, %llu jobs, %lld calls fenced, %lld late results refused, "
+           "%lld quorums with %lld jobs left running; nothing lost, nothing counted twice\n",
            (unsigned long long)count, (unsigned long long)events, (unsigned long long)jobs,
-           (long long)fenced, (long long)late);
+           (long long)fenced, (long long)late, (long long)quorums, (long long)left);
     mem_free(w.record.jobs);
     return 0;
 }

@@ -42,15 +42,80 @@ static struct rec_attempt *newest(struct rec_job *job)
     return &job->attempts[job->attempt];
 }
 
+static enum core_state state_of(const struct record *r, struct core_id id)
+{
+    int at = rec_find(r, id);
+    return at < 0 ? CORE_STATE_UNKNOWN : r->jobs[at].state;
+}
+
+static bool need_is_met(enum core_condition condition, enum core_state state)
+{
+    switch (condition) {
+    case CORE_AFTER_OK:
+        return state == CORE_STATE_SUCCEEDED;
+    case CORE_AFTER_NOT_OK:
+        return core_state_is_ended(state) && state != CORE_STATE_SUCCEEDED;
+    default:
+        return core_state_is_ended(state);
+    }
+}
+
+/* How many needs are met, and how many could still be. */
+static void count_needs(const struct record *r, const struct rec_job *job, int *met, int *open)
+{
+    *met = *open = 0;
+    for (int i = 0; i < job->need_count; i++) {
+        enum core_state state = state_of(r, job->needs[i]);
+        *met += need_is_met(job->conditions[i], state);
+        *open += !core_state_is_ended(state);
+    }
+}
+
+static int needed(const struct rec_job *job)
+{
+    return job->after_quorum ? job->after_quorum : job->need_count;
+}
+
 static bool needs_met(const struct record *r, const struct rec_job *job)
 {
-    for (int i = 0; i < job->need_count; i++) {
-        int at = rec_find(r, job->needs[i]);
-        if (at < 0 || r->jobs[at].state != CORE_STATE_SUCCEEDED) {
-            return false;
+    int met, open;
+    count_needs(r, job, &met, &open);
+    return met >= needed(job);
+}
+
+static void count_family(const struct record *r, const struct rec_job *p, int *members, int *done,
+                         int *open)
+{
+    *members = *done = *open = 0;
+    for (int i = 0; i < r->job_count; i++) {
+        const struct rec_job *j = &r->jobs[i];
+        if (j->parent >= 0 && &r->jobs[j->parent] == p) {
+            *members += j->is_member;
+            *done += j->is_member && j->state == CORE_STATE_SUCCEEDED;
+            *open += !core_state_is_ended(j->state);
         }
     }
-    return true;
+}
+
+static int64_t stragglers_left(const struct record *r, const struct rec_job *p)
+{
+    int64_t until = p->quorum_ms + p->straggler_wait_ms;
+    return until > r->now_ms ? until - r->now_ms : 0;
+}
+
+static void row_family(const struct record *r, const struct rec_job *j, struct core_record *row)
+{
+    int done, open;
+    row->is_member = j->is_member;
+    row->quorum = j->quorum;
+    row->stragglers = j->stragglers;
+    row->is_quorum_reached = j->quorum_ms > 0;
+    if (j->quorum > 0) {
+        count_family(r, j, &row->members, &done, &open);
+    }
+    if (j->quorum_ms > 0) {
+        row->due_in_ms = stragglers_left(r, j);
+    }
 }
 
 /* Crashes of what the job runs, lack of memory aside: crash_count of crash.sql. */
@@ -94,12 +159,24 @@ struct core_record rec_row(const struct record *r, int job, struct core_need *ou
     if (j->state == CORE_STATE_RUNNING) {
         row.worker = span_of(workers[j->attempts[j->attempt].worker]);
     }
+    row.cause = j->cause;
+    row.cause_state = state_of(r, j->cause);
+    row_family(r, j, &row);
     if (j->state == CORE_STATE_WAITING || j->state == CORE_STATE_QUEUED) {
+        int met, open;
+        count_needs(r, j, &met, &open);
+        row.has_after_quorum = j->after_quorum > 0;
+        row.after_left = j->after_quorum - met;
         for (int i = 0; i < j->need_count; i++) {
-            int at = rec_find(r, j->needs[i]);
-            enum core_state state = at < 0 ? CORE_STATE_UNKNOWN : r->jobs[at].state;
-            if (state != CORE_STATE_SUCCEEDED) {
-                out_needs[row.need_count++] = (struct core_need){.id = j->needs[i], .state = state};
+            enum core_state state = state_of(r, j->needs[i]);
+            if (!need_is_met(j->conditions[i], state)) {
+                int at = rec_find(r, j->needs[i]);
+                struct core_id cause = at < 0 ? (struct core_id){0, 0} : r->jobs[at].cause;
+                out_needs[row.need_count++] = (struct core_need){.id = j->needs[i],
+                                                                 .state = state,
+                                                                 .condition = j->conditions[i],
+                                                                 .cause = cause,
+                                                                 .cause_state = state_of(r, cause)};
             }
         }
     }
@@ -129,34 +206,25 @@ void rec_check(const struct record *r)
 
 /* --- what the scheduler's functions do -------------------------------------------------------- */
 
-void rec_admit(struct record *r, struct core_id id, const char *kind, int market, int priority,
-               const struct core_id *needs, int need_count, struct core_id parent, int max_attempts)
+void rec_admit(struct record *r, const struct rec_job *job, struct core_id parent)
 {
-    if (rec_find(r, id) >= 0) {
+    if (rec_find(r, job->id) >= 0) {
         return;
     }
-    CHECK(r->job_count < REC_JOBS_MAX && need_count <= REC_NEEDS_MAX);
+    CHECK(r->job_count < REC_JOBS_MAX && job->need_count <= REC_NEEDS_MAX);
     struct rec_job *j = &r->jobs[r->job_count++];
-    *j = (struct rec_job){.id = id,
-                          .kind = kind,
-                          .market = market,
-                          .region = market >= 0 ? rec_region_of[market] : -1,
-                          .priority = priority,
-                          .parent = core_id_is_none(parent) ? -1 : rec_find(r, parent),
-                          .max_attempts = max_attempts,
-                          .queued_ms = r->now_ms,
-                          .memory_mb = REC_MEMORY_MB,
-                          .need_count = need_count};
-    for (int i = 0; i < need_count; i++) {
-        j->needs[i] = needs[i];
-    }
+    *j = *job;
+    j->region = job->market >= 0 ? rec_region_of[job->market] : -1;
+    j->parent = core_id_is_none(parent) ? -1 : rec_find(r, parent);
+    j->queued_ms = r->now_ms;
+    j->memory_mb = REC_MEMORY_MB;
     if (j->parent >= 0) {
         r->jobs[j->parent].children++;
     }
-    bool waits = strcmp(kind, "nightly") == 0 || !needs_met(r, j);
+    bool waits = strcmp(j->kind, "nightly") == 0 || !needs_met(r, j);
     j->state = waits ? CORE_STATE_WAITING : CORE_STATE_QUEUED;
     if (j->parent >= 0) {
-        j->identity = (strcmp(kind, "finetune") == 0) * (REC_MARKETS + 1) + market + 2;
+        j->identity = (strcmp(j->kind, "finetune") == 0) * (REC_MARKETS + 1) + j->market + 2;
         j->state = crash_count(r, j) < REC_CRASHES_MAX ? j->state : CORE_STATE_FAILED;
     }
 }
@@ -270,11 +338,31 @@ void rec_end(struct record *r, const struct core_end *end, int worker)
     }
 }
 
-void rec_skip(struct record *r, struct core_id id, enum core_state state)
+void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause)
 {
     struct rec_job *j = get(r, id);
-    if (j->state == CORE_STATE_WAITING || j->state == CORE_STATE_QUEUED) {
-        j->state = state;
+    if (j->state != CORE_STATE_WAITING && j->state != CORE_STATE_QUEUED) {
+        return;
+    }
+    if (state == CORE_STATE_SKIPPED) {
+        int met, open;
+        count_needs(r, j, &met, &open);
+        CHECK(met + open < needed(j)); /* nothing is given up that could still run */
+        enum core_state first = state_of(r, cause);
+        /* The chain is named from its start, which was not itself skipped. */
+        CHECK(core_state_is_ended(first) && first != CORE_STATE_SKIPPED);
+        j->cause = cause;
+    }
+    j->state = state;
+}
+
+void rec_quorum(struct record *r, struct core_id id)
+{
+    struct rec_job *p = get(r, id);
+    int members, done, open;
+    count_family(r, p, &members, &done, &open);
+    if (!core_state_is_ended(p->state) && p->quorum_ms == 0 && done >= p->quorum) {
+        p->quorum_ms = r->now_ms;
     }
 }
 
@@ -284,18 +372,28 @@ void rec_close(struct record *r, struct core_id id)
     bool all_succeeded = true;
     for (int i = 0; i < r->job_count; i++) {
         const struct rec_job *j = &r->jobs[i];
-        if (j->parent < 0 || &r->jobs[j->parent] != p) {
-            continue;
+        if (j->parent >= 0 && &r->jobs[j->parent] == p) {
+            all_succeeded = all_succeeded && j->state == CORE_STATE_SUCCEEDED;
         }
-        CHECK(core_state_is_ended(j->state)); /* the core must not close a parent before */
-        all_succeeded = all_succeeded && j->state == CORE_STATE_SUCCEEDED;
     }
     if (core_state_is_ended(p->state)) {
         return;
     }
+    int members, done, open;
+    count_family(r, p, &members, &done, &open);
+    bool may_leave =
+        p->stragglers == CORE_STRAGGLERS_LEAVE && p->quorum_ms > 0 && stragglers_left(r, p) == 0;
+    if (open > 0 && may_leave && p->is_cancel_requested) {
+        return; /* somebody asked for its end meanwhile: its children come first */
+    }
+    CHECK(open == 0 || may_leave); /* the core must not close a parent before */
+    bool has_quorum = p->quorum > 0 && done >= p->quorum;
     p->state = all_succeeded            ? CORE_STATE_SUCCEEDED
                : p->is_cancel_requested ? CORE_STATE_CANCELLED
+               : has_quorum             ? CORE_STATE_SUCCEEDED
                                         : CORE_STATE_FAILED;
+    r->left_running += open;
+    r->quorums += has_quorum && !all_succeeded;
 }
 
 /* --- what workers and people do ------------------------------------------------------------------

@@ -55,7 +55,16 @@ struct rec_job {
     int64_t queued_ms;
     int64_t order_ms; /* its place in the queue, when it was interrupted; else 0 */
     struct core_id needs[REC_NEEDS_MAX];
+    enum core_condition conditions[REC_NEEDS_MAX];
     int need_count;
+    int after_quorum; /* needs that must be met; 0: all */
+    struct core_id cause;
+    bool is_member;
+    /* of a parent */
+    int quorum; /* 0: all */
+    enum core_stragglers stragglers;
+    int64_t straggler_wait_ms;
+    int64_t quorum_ms; /* when it was noted; 0: not yet */
     int children;
     int commits; /* results that took effect */
     struct rec_attempt attempts[REC_ATTEMPTS_MAX];
@@ -95,6 +104,8 @@ struct record {
     /* most slots a region had in the last while, for the capacity check */
     int64_t fenced_calls;
     int64_t late_results;
+    int64_t left_running; /* children that their parent's quorum left behind */
+    int64_t quorums;      /* parents that succeeded without all of their children */
 };
 
 void rec_reset(struct record *r);
@@ -104,14 +115,13 @@ struct core_record rec_row(const struct record *r, int job, struct core_need *ou
 void rec_check(const struct record *r);
 
 /* What the scheduler's functions do. */
-void rec_admit(struct record *r, struct core_id id, const char *kind, int market, int priority,
-               const struct core_id *needs, int need_count, struct core_id parent,
-               int max_attempts);
+void rec_admit(struct record *r, const struct rec_job *job, struct core_id parent);
 void rec_release(struct record *r, struct core_id id);
 void rec_dispatch(struct record *r, struct core_id id, int number, int region);
 void rec_finish(struct record *r, struct core_id id, int number, int worker);
 void rec_end(struct record *r, const struct core_end *end, int worker);
-void rec_skip(struct record *r, struct core_id id, enum core_state state);
+void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause);
+void rec_quorum(struct record *r, struct core_id id);
 void rec_close(struct record *r, struct core_id id);
 
 /* What workers and people do. */

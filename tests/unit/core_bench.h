@@ -32,7 +32,8 @@ enum bench_call {
     BENCH_FAN_OUT,
     BENCH_CLOSE,
     BENCH_CANCEL_CHILDREN,
-    BENCH_UNDELIVERED
+    BENCH_UNDELIVERED,
+    BENCH_QUORUM
 };
 
 enum { BENCH_CALLS = 64, BENCH_JOBS = 16 };
@@ -60,6 +61,7 @@ static struct {
     const char *fault;
     int admitted_status;
     size_t admitted_count;
+    int quorum; /* of the newest fan-out */
 } bench;
 
 static inline struct core_id bench_id(uint64_t n)
@@ -138,6 +140,12 @@ static inline void bench_close_parents(void *self, uint64_t token, const struct 
     (void)self;
     bench_note_ids(BENCH_CLOSE, token, jobs, count);
 }
+static inline void bench_quorum(void *self, uint64_t token, const struct core_id *jobs,
+                                size_t count)
+{
+    (void)self;
+    bench_note_ids(BENCH_QUORUM, token, jobs, count);
+}
 static inline void bench_dispatch(void *self, uint64_t token, const struct core_dispatch *jobs,
                                   size_t count)
 {
@@ -177,11 +185,12 @@ static inline void bench_plan(void *self, uint64_t token, struct core_id parent)
     (void)self;
     bench_note_ids(BENCH_PLAN, token, &parent, 1);
 }
-static inline void bench_fan_out(void *self, uint64_t token, struct core_id parent,
+static inline void bench_fan_out(void *self, uint64_t token, struct core_id parent, int quorum,
                                  const struct core_submission *children, size_t count)
 {
     (void)self;
     (void)children;
+    bench.quorum = quorum;
     bench_note_ids(BENCH_FAN_OUT, token, &parent, 1);
     bench.open[bench.open_count - 1].count = count;
 }
@@ -337,6 +346,7 @@ static inline void bench_start(const struct core_record *rows, size_t count, int
                   .skip = bench_skip,
                   .plan = bench_plan,
                   .fan_out = bench_fan_out,
+                  .quorum = bench_quorum,
                   .close = bench_close_parents,
                   .cancel_children = bench_cancel_children,
                   .undelivered = bench_undelivered},

@@ -127,6 +127,32 @@ static void test_core_fanout_makes_base_finetune_and_evaluation(void **state)
     fanout_close(&f);
 }
 
+/* A quorum counts markets: a share of them is rounded up, more than there are cannot be. */
+static void test_core_fanout_counts_the_quorum_in_markets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        int quorum;
+    } cases[] = {{"{}", 0}, {"{\"quorum\":\"1\"}", 1}, {"{\"quorum\":\"51%\"}", 2}};
+    struct fanout f;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct core_plan plan = plan_of(cases[i].spec);
+        assert_int_equal(fanout_init(&f, &plan, &reason), 0);
+        assert_int_equal(f.quorum, cases[i].quorum);
+        int members = 0;
+        for (size_t k = 0; k < f.count; k++) {
+            members += f.children[k].is_member;
+            assert_true(f.children[k].is_member == span_is(f.children[k].kind, "evaluate"));
+        }
+        assert_int_equal(members, 2);
+        fanout_close(&f);
+    }
+    struct core_plan plan = plan_of("{\"quorum\":\"3\"}");
+    assert_int_equal(fanout_init(&f, &plan, &reason), ERR_INVALID);
+    assert_non_null(strstr(reason.text, "spec.quorum"));
+}
+
 /* Made again, the children have the same ids. */
 static void test_core_fanout_derives_the_same_ids_again(void **state)
 {
@@ -169,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_core_admission_names_the_wrong_field),
         cmocka_unit_test(test_core_admission_refuses_a_job_that_needs_itself),
         cmocka_unit_test(test_core_fanout_makes_base_finetune_and_evaluation),
+        cmocka_unit_test(test_core_fanout_counts_the_quorum_in_markets),
         cmocka_unit_test(test_core_fanout_derives_the_same_ids_again),
         cmocka_unit_test(test_core_fanout_follows_the_spec),
     };

@@ -224,6 +224,12 @@ static void test_job_check(void **state)
     expect_fit(JOB_EVALUATE, "", "de-DE", "t", "spec.version: give either version or from_job");
     expect_fit(JOB_EVALUATE, "{\"version\":1}", "", "t",
                "market: evaluate needs the market to measure on");
+    expect_fit(JOB_NIGHTLY, "{\"quorum\":\"0\"}", "", "t",
+               "spec.quorum: write all, a number (40) or a share (95%)");
+    expect_fit(JOB_NIGHTLY, "{\"quorum\":\"101%\"}", "", "t",
+               "spec.quorum: write all, a number (40) or a share (95%)");
+    expect_fit(JOB_NIGHTLY, "{\"straggler_wait_s\":5}", "", "t",
+               "spec.straggler_wait_s: say what follows: stragglers=cancel or leave");
     expect_fit(JOB_NIGHTLY, "", "de-DE", "t", "market: nightly takes spec.markets instead");
     expect_fit(JOB_NIGHTLY, "", "", "T",
                "task: not a task's name (lower-case letters, digits, _ and -)");

@@ -35,6 +35,10 @@ SELECT pg_temp.expect_refused('23', words, replace(statement, 'RUN', :'run')) FR
     VALUES (gen_random_uuid(), 'noop', 'failed', now())$$),
   ('job_unique_key', $$INSERT INTO meridian.job (id, kind, state, unique_key)
     VALUES (gen_random_uuid(), 'noop', 'queued', 'k'), (gen_random_uuid(), 'noop', 'waiting', 'k')$$),
+  ('job_quorum_check', $$UPDATE meridian.job SET quorum = 0$$),
+  ('job_after_quorum_check', $$UPDATE meridian.job SET after_quorum = 0$$),
+  ('dependency_condition_check', $$INSERT INTO meridian.dependency
+    VALUES ('RUN', gen_random_uuid(), 'sometimes')$$),
   ('job_priority_check', $$UPDATE meridian.job SET priority = 5000$$),
   ('job_market_fkey', $$INSERT INTO meridian.job (id, kind, state, market) VALUES (gen_random_uuid(), 'noop',
     'queued', 'nope')$$),
