@@ -612,9 +612,11 @@ static void check_capacity(int region)
         if (j->state == CORE_STATE_RUNNING && j->region == region) {
             const struct rec_attempt *t = &j->attempts[j->attempt];
             const struct rec_worker *on = &w.record.workers[t->worker];
-            /* What ran in an older incarnation of the supervisor died with it. */
-            open += t->incarnation == on->incarnation && !on->is_gone && !on->is_draining &&
-                    w.now - on->seen_ms < REC_LIVE_MS - 2000;
+            /* What ran in an older incarnation of the supervisor died with it; what it gave up,
+             * having been stopped for too long, it does not renew with the rest. */
+            bool is_held = t->lease_until_ms - REC_LEASE_MS >= on->seen_ms - 3000;
+            open += is_held && t->incarnation == on->incarnation && !on->is_gone &&
+                    !on->is_draining && w.now - on->seen_ms < REC_LIVE_MS - 2000;
         }
     }
     CHECK(open <= slots_believed(region));
