@@ -45,7 +45,8 @@ static const struct config_entry common_entries[] = {
      .type = CONFIG_URL,
      .offset = offsetof(struct config_common, redis_url),
      .fallback = "redis://127.0.0.1:6379/0",
-     .help = "URL of Redis: redis://[user:password@]host:port/db, redis+sentinel://..., unix:///path"},
+     .help =
+         "URL of Redis: redis://[user:password@]host:port/db, redis+sentinel://..., unix:///path"},
     {.name = "version",
      .type = CONFIG_BOOL,
      .offset = offsetof(struct config_common, version),

@@ -66,7 +66,7 @@ redis_start() {
             umask 077
             cat >"$var/redis.conf" <<CONF
 port $redis_port
-bind 127.0.0.1
+bind 127.0.0.1 ${servers_listen:-}
 requirepass $redis_password
 dir $var/redis
 appendonly yes
@@ -77,6 +77,7 @@ CONF
         )
         setsid "$redis_bin" "$var/redis.conf" >>"$var/log/redis.log" 2>&1 </dev/null &
         pid_write "$var/run/redis.pid" $!
+        disown # one that is killed is waited for by its pid file
     fi
     wait_until 20 redis_answers || die "Redis did not start: see $var/log/redis.log"
 }
@@ -91,8 +92,10 @@ postgres_start() {
     fi
     if ! pid_is_ours "$var/run/postgres.pid"; then
         rm -f "$var/postgres/postmaster.pid" # of a server that was killed: ours is not running
-        setsid "${pg_run[@]}" "$pg_bin/postgres" -D "$var/postgres" -c port="$pg_port" >>"$var/log/postgres.log" 2>&1 </dev/null &
+        setsid "${pg_run[@]}" "$pg_bin/postgres" -D "$var/postgres" -c port="$pg_port" \
+            -c listen_addresses="$(echo 127.0.0.1 ${servers_listen:-} | tr ' ' ,)" >>"$var/log/postgres.log" 2>&1 </dev/null &
         pid_write "$var/run/postgres.pid" $!
+        disown
     fi
     wait_until 60 "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$pg_port" -U owner -d meridian ||
         die "PostgreSQL did not start: see $var/log/postgres.log"
@@ -113,8 +116,11 @@ postgres_create() {
         die "initdb failed: see above"
     }
     rm -f "$passfile"
+    local address
+    for address in ${servers_listen:-}; do # hosts beside this one, all on networks of our own
+        echo "host all all $address/30 scram-sha-256" | "${pg_run[@]}" tee -a "$var/postgres/pg_hba.conf" >/dev/null
+    done
     "${pg_run[@]}" tee -a "$var/postgres/postgresql.conf" >/dev/null <<CONF
-listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 shared_buffers = 256MB
 max_connections = 100
@@ -151,10 +157,11 @@ SQL
     done
 }
 
+# pg_url LOGIN [HOST]
 pg_url() {
     local variable=${1}_password user=quickstart_$1
     [ "$1" != owner ] || user=owner
-    echo "postgresql://$user:${!variable}@127.0.0.1:$pg_port/meridian"
+    echo "postgresql://$user:${!variable}@${2:-127.0.0.1}:$pg_port/meridian"
 }
 
 redis_url() {
