@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/uuid.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -196,6 +197,16 @@ int cli_parse_since(struct cli *c, const char *text, char *out, size_t size)
         return cli_usage(c, "--since: \"%s\" is before 1970: leave it out to see all", text);
     }
     (void)clock_format_utc(clock_wall_ms() - ms, out, size);
+    return 0;
+}
+
+int cli_check_ids(struct cli *c)
+{
+    for (size_t i = 0; i < c->arg_count; i++) {
+        if (!uuid_is_valid(c->args[i], strlen(c->args[i]))) {
+            return cli_usage(c, "\"%s\" is no job id", c->args[i]);
+        }
+    }
     return 0;
 }
 

@@ -72,6 +72,7 @@ struct cli_options {
     bool watch;
     const char *state;
     const char *kind;
+    const char *code;
     const char *since;
     int64_t limit;
     bool follow;
@@ -128,7 +129,9 @@ struct cli_group {
 extern const struct cli_group cli_admin_group;    /* migrate, market, task */
 extern const struct cli_group cli_data_group;     /* data */
 extern const struct cli_group cli_submit_group;   /* submit, nightly */
-extern const struct cli_group cli_jobs_group;     /* jobs, job, wait, logs, cancel, retry, dead */
+extern const struct cli_group cli_jobs_group;     /* jobs, job, wait, logs */
+extern const struct cli_group cli_cancel_group;   /* cancel */
+extern const struct cli_group cli_dead_group;     /* retry, dead */
 extern const struct cli_group cli_watch_group;    /* watch */
 extern const struct cli_group cli_schedule_group; /* schedule */
 extern const struct cli_group cli_queue_group;    /* queue, workers */
@@ -190,6 +193,8 @@ int cli_usage(struct cli *c, const char *format, ...) __attribute__((format(prin
 MUST_CHECK int cli_control(struct cli *c);
 MUST_CHECK int cli_data(struct cli *c);
 MUST_CHECK int cli_redis(struct cli *c);
+/* Every argument is a job's id: 0, or CLI_USAGE. */
+int cli_check_ids(struct cli *c);
 /* Adds "what failed" in front of a server's error and the next step behind it, when one is known.
  */
 int cli_explain(const struct pg_sync *s, int rc, struct err_buf *e);

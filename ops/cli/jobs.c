@@ -1,4 +1,4 @@
-/* Commands about jobs: jobs, job, wait, logs, cancel, retry, dead. */
+/* Commands that look at jobs: jobs, job, wait, logs. */
 #include "common/base/mem.h"
 #include "common/base/uuid.h"
 #include "common/job/job.h"
@@ -9,17 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDS_BYTES_MAX = 4 * 1024 * 1024, SPEC_BYTES_MAX = 64 * 1024, LOG_LINES_MAX = 200 };
-
-static int check_ids(struct cli *c)
-{
-    for (size_t i = 0; i < c->arg_count; i++) {
-        if (!uuid_is_valid(c->args[i], strlen(c->args[i]))) {
-            return cli_usage(c, "\"%s\" is no job id", c->args[i]);
-        }
-    }
-    return 0;
-}
+enum { SQL_BYTES_MAX = 64 * 1024, LOG_LINES_MAX = 200 };
 
 /* Why job j has not started; p is its row of report.pending. */
 #define WHY                                                                                        \
@@ -60,27 +50,15 @@ static int run_jobs(struct cli *c)
                     c->o.state, c->o.market, c->o.task, c->o.kind, since, limit);
 }
 
-#define DEAD_WHERE "state IN ('failed', 'rejected') AND purged_at IS NULL AND replayed_by IS NULL"
-
-static int run_dead_list(struct cli *c)
-{
-    int rc = cli_control(c);
-    return rc ? rc
-              : PRINT_QUERY(c, c->control, "no dead letters",
-                            "SELECT id, kind, market, task, state, attempt AS attempts, ended_at, "
-                            "error_code, error_text FROM meridian.job WHERE " DEAD_WHERE
-                            " AND ($1::text IS NULL OR market = $1) ORDER BY ended_at LIMIT 10000",
-                            c->o.market);
-}
-
 /* One job ------------------------------------------------------------------------------------ */
 
 #define JOB_COLUMNS                                                                                \
     "j.id, j.kind, j.market, j.task, j.region, j.state, "                                          \
     "(SELECT " WHY " FROM report.pending p WHERE p.job = j.id) AS why, "                           \
-    "j.error_code, j.error_text, j.priority, j.night, j.parent, j.replayed_by, j.unique_key, "     \
+    "j.error_code, j.error_text, j.priority, j.night, j.parent, j.replayed_by, (SELECT o.id FROM " \
+    "meridian.job o WHERE o.replayed_by = j.id) AS replay_of, j.unique_key, "                      \
     "j.submitted_by, j.submitted_at, j.not_before, j.started_at, j.ended_at, j.attempt, "          \
-    "j.failures, j.crashes, j.max_attempts, j.memory_mb, j.time_limit_s, j.threads, "              \
+    "j.failures, j.crashes, j.ooms, j.max_attempts, j.memory_mb, j.time_limit_s, j.threads, "      \
     "j.cancel_requested_by, j.spec, j.result, (SELECT v.id FROM meridian.version v WHERE "         \
     "v.job = j.id) AS version, (SELECT e.sentence FROM meridian.evaluation e WHERE e.job = j.id) " \
     "AS verdict"
@@ -96,21 +74,6 @@ static int print_job_json(struct cli *c, const char *id)
         "meridian.dependency d WHERE d.job = j.id) AS after FROM meridian.job j WHERE "
         "j.id = $1::uuid",
         id);
-}
-
-static int print_section(struct cli *c, const char *title, const char *sql, const char *id)
-{
-    char any[8];
-    struct buf probe;
-    buf_init(&probe, SPEC_BYTES_MAX);
-    int rc = buf_add_format(&probe, "SELECT 1 FROM (%s) s LIMIT 1", sql);
-    rc = rc ? rc : QUERY_TEXT(c->control, any, &c->e, buf_text(&probe), id);
-    buf_close(&probe);
-    if (rc || !*any) {
-        return rc;
-    }
-    (void)fprintf(c->out, "\n%s\n", title);
-    return PRINT_QUERY(c, c->control, NULL, sql, id);
 }
 
 static int print_job_text(struct cli *c, const char *id)
@@ -147,7 +110,7 @@ static int print_job_text(struct cli *c, const char *id)
 
 static int run_job(struct cli *c)
 {
-    int rc = check_ids(c);
+    int rc = cli_check_ids(c);
     rc = rc ? rc : cli_control(c);
     rc = rc ? rc : (c->o.json ? print_job_json(c, c->args[0]) : print_job_text(c, c->args[0]));
     return rc == ERR_NOTFOUND && !*c->e.text
@@ -264,7 +227,7 @@ static int run_logs(struct cli *c)
 {
     char name[64];
     char key[224];
-    int rc = check_ids(c);
+    int rc = cli_check_ids(c);
     rc = rc ? rc : cli_control(c);
     rc = rc ? rc : cli_redis(c);
     if (rc) {
@@ -273,137 +236,6 @@ static int run_logs(struct cli *c)
     (void)snprintf(name, sizeof name, "log:%s", c->args[0]);
     return follow_lines(c, cli_redis_key(c, name, key, sizeof key));
 }
-
-/* Changes ------------------------------------------------------------------------------------ */
-
-static int run_cancel(struct cli *c)
-{
-    struct buf ids;
-    struct pg_result *r = NULL;
-    int rc = check_ids(c);
-    rc = rc ? rc : cli_control(c);
-    if (rc) {
-        return rc;
-    }
-    buf_init(&ids, IDS_BYTES_MAX);
-    rc = PG_SYNC_EXEC(
-        c->control, &r, &c->e,
-        "SELECT id::text, coalesce(state, ''), note FROM meridian.job_cancel($1::uuid[], $2)",
-        cli_array(c->args, c->arg_count, &ids), cli_actor());
-    buf_close(&ids);
-    int code = CLI_DONE;
-    for (size_t i = 0; rc == 0 && i < pg_rows(r); i++) {
-        code = *pg_text(r, i, 1) ? code : CLI_FAILED;
-        (void)fprintf(c->out, c->o.json ? "{\"id\":\"%s\",\"note\":\"%s\"}\n" : "%s %s\n",
-                      pg_text(r, i, 0), pg_text(r, i, 2));
-    }
-    pg_result_free(r);
-    return rc ? cli_explain(c->control, rc, &c->e) : code;
-}
-
-/* The fields of --set as a JSON map, typed by the job's kind. NULL params when there are none. */
-static int build_patch(struct cli *c, const char *id, struct buf *patch)
-{
-    char kind[64];
-    int rc = QUERY_TEXT(c->control, kind, &c->e,
-                        "SELECT kind FROM meridian.job WHERE id = $1::uuid", id);
-    enum job_kind k = rc ? 0 : job_kind_from_name(kind);
-    for (size_t i = 0; i < c->o.set.count && rc == 0; i++) {
-        rc = k ? job_spec_set(k, c->o.set.items[i], patch, &c->e)
-               : err_set(&c->e, ERR_NOTFOUND, "there is no job %s with fields to set", id);
-    }
-    return rc;
-}
-
-static int retry_one(struct cli *c, const char *id)
-{
-    struct buf patch;
-    char new_id[64];
-    buf_init(&patch, SPEC_BYTES_MAX);
-    int rc = c->o.set.count > 0 ? build_patch(c, id, &patch) : 0;
-    rc = rc ? rc
-            : QUERY_TEXT(c->control, new_id, &c->e,
-                         "SELECT meridian.job_retry($1::uuid, $2, $3::jsonb)", id, cli_actor(),
-                         patch.length > 0 ? buf_text(&patch) : NULL);
-    buf_close(&patch);
-    if (rc == 0) {
-        (void)fprintf(c->out,
-                      c->o.json ? "{\"id\":\"%s\",\"retried_as\":\"%s\"}\n" : "%s retried as %s\n",
-                      id, new_id);
-    }
-    return rc;
-}
-
-static int run_retry(struct cli *c)
-{
-    int rc = check_ids(c);
-    rc = rc ? rc : cli_control(c);
-    for (size_t i = 0; i < c->arg_count && rc == 0; i++) {
-        rc = retry_one(c, c->args[i]);
-    }
-    return rc;
-}
-
-/* Every dead letter, oldest first; those that cannot be replayed as they are keep their place. */
-static int replay_all(struct cli *c)
-{
-    struct pg_result *r = NULL;
-    int code = CLI_DONE;
-    int rc = PG_SYNC_EXEC(
-        c->control, &r, &c->e,
-        "SELECT id::text FROM meridian.job WHERE " DEAD_WHERE
-        " AND state = 'failed' AND ($1::text IS NULL OR market = $1) AND NOT (parent IS "
-        "NULL AND region IS NULL) ORDER BY ended_at LIMIT 10000",
-        c->o.market);
-    for (size_t i = 0; rc == 0 && i < pg_rows(r) && !cli_is_interrupted(); i++) {
-        if (retry_one(c, pg_text(r, i, 0))) {
-            (void)fprintf(stderr, "%s: %s\n", pg_text(r, i, 0), c->e.text);
-            code = CLI_FAILED;
-        }
-    }
-    pg_result_free(r);
-    return rc ? rc : code;
-}
-
-static int run_dead_replay(struct cli *c)
-{
-    if ((c->arg_count == 0) == !c->o.all) {
-        return cli_usage(c, "name jobs, or give --all");
-    }
-    int rc = check_ids(c);
-    rc = rc ? rc : cli_control(c);
-    if (rc == 0 && c->o.all) {
-        return replay_all(c);
-    }
-    return rc ? rc : run_retry(c);
-}
-
-static int run_dead_purge(struct cli *c)
-{
-    struct buf ids;
-    char count[24];
-    if ((c->arg_count == 0) == !c->o.all) {
-        return cli_usage(c, "name jobs, or give --all");
-    }
-    int rc = check_ids(c);
-    rc = rc ? rc : cli_control(c);
-    if (rc) {
-        return rc;
-    }
-    buf_init(&ids, IDS_BYTES_MAX);
-    rc = QUERY_TEXT(c->control, count, &c->e, "SELECT meridian.dead_purge($1::uuid[], $2)",
-                    cli_array(c->args, c->arg_count, &ids), cli_actor());
-    buf_close(&ids);
-    if (rc == 0) {
-        (void)fprintf(c->out, c->o.json ? "{\"purged\":%s}\n" : "purged %s; their history stays\n",
-                      count);
-    }
-    return rc;
-}
-
-#define FLAG_SET                                                                                   \
-    CLI_FLAG("set", CONFIG_LIST, set, "NAME=VALUE to change in the spec; may be repeated")
-#define FLAG_ALL CLI_FLAG("all", CONFIG_BOOL, all, "every dead letter")
 
 static const struct config_entry jobs_flags[] = {
     CLI_FLAG("kind", CONFIG_TEXT, kind, "KIND: noop, finetune, evaluate, nightly"),
@@ -424,11 +256,6 @@ static const struct config_entry logs_flags[] = {
      .offset = offsetof(struct cli_options, follow),
      .help = "go on until the job ends"},
 };
-static const struct config_entry retry_flags[] = {FLAG_SET};
-static const struct config_entry dead_list_flags[] = {CLI_FLAG_MARKET};
-static const struct config_entry replay_flags[] = {FLAG_ALL, CLI_FLAG_MARKET, FLAG_SET};
-static const struct config_entry purge_flags[] = {FLAG_ALL};
-
 #define ID "018f2b6e-0000-7000-8000-000000000001"
 
 static const struct cli_command commands[] = {
@@ -462,50 +289,6 @@ static const struct cli_command commands[] = {
      .arg_min = 1,
      .arg_max = 1,
      .run = run_logs},
-    {.name = "cancel",
-     .args = "ID...",
-     .summary = "cancel jobs and their children",
-     .examples = "  meridian cancel " ID,
-     .arg_min = 1,
-     .arg_max = CLI_ARGS_ANY,
-     .run = run_cancel},
-    {.name = "retry",
-     .args = "ID...",
-     .summary = "run ended jobs again, under a new id",
-     .details =
-         "What was skipped because of them is retried with them. --set changes fields of the spec.",
-     .examples = "  meridian retry " ID "\n  meridian retry " ID " --set memory_mb=4096",
-     CLI_FLAGS(retry_flags),
-     .arg_min = 1,
-     .arg_max = CLI_ARGS_ANY,
-     .run = run_retry},
-    {.name = "dead list",
-     .args = "",
-     .summary = "jobs that failed or were rejected and nobody dealt with",
-     .examples = "  meridian dead list --market de-DE",
-     CLI_FLAGS(dead_list_flags),
-     .run = run_dead_list},
-    {.name = "dead show",
-     .args = "ID",
-     .summary = "show one of them",
-     .examples = "  meridian dead show " ID,
-     .arg_min = 1,
-     .arg_max = 1,
-     .run = run_job},
-    {.name = "dead replay",
-     .args = "[ID...]",
-     .summary = "run them again",
-     .examples = "  meridian dead replay " ID "\n  meridian dead replay --all --market de-DE",
-     CLI_FLAGS(replay_flags),
-     .arg_max = CLI_ARGS_ANY,
-     .run = run_dead_replay},
-    {.name = "dead purge",
-     .args = "[ID...]",
-     .summary = "take them off the list; their history stays",
-     .examples = "  meridian dead purge --all",
-     CLI_FLAGS(purge_flags),
-     .arg_max = CLI_ARGS_ANY,
-     .run = run_dead_purge},
 };
 
 CLI_GROUP(cli_jobs_group, commands);

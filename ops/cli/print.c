@@ -207,3 +207,18 @@ void print_json_text(FILE *out, const char *text)
     }
     (void)fputc('"', out);
 }
+
+int print_section(struct cli *c, const char *title, const char *sql, const char *param)
+{
+    char any[8];
+    struct buf probe;
+    buf_init(&probe, SQL_BYTES_MAX);
+    int rc = buf_add_format(&probe, "SELECT 1 FROM (%s) s LIMIT 1", sql);
+    rc = rc ? rc : QUERY_TEXT(c->control, any, &c->e, buf_text(&probe), param);
+    buf_close(&probe);
+    if (rc || !*any) {
+        return rc;
+    }
+    (void)fprintf(c->out, "\n%s\n", title);
+    return PRINT_QUERY(c, c->control, NULL, sql, param);
+}

@@ -20,6 +20,9 @@ MUST_CHECK int print_record(struct cli *c, struct pg_sync *s, const char *sql,
     print_record((c), (s), (sql), (const char *const[]){__VA_ARGS__},                              \
                  sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
+/* A title and the rows of a statement with one parameter; nothing when there are no rows. */
+MUST_CHECK int print_section(struct cli *c, const char *title, const char *sql, const char *param);
+
 /* A statement whose single row and column is wanted: into out (NUL-terminated, cut to size; empty
  * for null or no row). */
 MUST_CHECK int query_text(struct pg_sync *s, const char *sql, const char *const *params,

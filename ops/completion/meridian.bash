@@ -71,12 +71,12 @@ _meridian_flags() {
     "job") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "wait") echo "--timeout --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "logs") echo "--follow --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "cancel") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "cancel") echo "--all --kind --market --region --state --task --yes --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "retry") echo "--set --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "dead list") echo "--market --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "dead list") echo "--code --kind --market --since --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "dead show") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "dead replay") echo "--all --market --set --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "dead purge") echo "--all --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "dead replay") echo "--all --code --kind --market --set --since --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "dead purge") echo "--all --code --kind --market --since --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "watch") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "queue stats") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "queue pause") echo "--market --region --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;

@@ -56,6 +56,7 @@ BEGIN
       RETURN QUERY SELECT v_id, j.state, note FROM job j WHERE j.id = v_id;
     END IF;
   END LOOP;
+  PERFORM wake();
 END $$;
 
 -- Retry -------------------------------------------------------------------------------------------
@@ -172,6 +173,7 @@ BEGIN
     EXIT WHEN cardinality(v_held) = 0;
     PERFORM job_retry_one(id, p_actor, NULL) FROM unnest(v_held) AS id;
   END LOOP;
+  PERFORM wake();
   RETURN v_new;
 EXCEPTION
   WHEN unique_violation THEN
@@ -224,6 +226,7 @@ BEGIN
     RETURN false;
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, rtrim('paused ' || p_scope || ' ' || v_name));
+  PERFORM wake();
   RETURN true;
 END $$;
 
@@ -240,6 +243,7 @@ BEGIN
     RETURN false;
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, rtrim('resumed ' || p_scope || ' ' || v_name));
+  PERFORM wake();
   RETURN true;
 END $$;
 
@@ -256,6 +260,7 @@ BEGIN
     PERFORM refuse_missing(format('there is no worker "%s" at work', p_name), 'see meridian workers');
   END IF;
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, 'drain of worker ' || p_name || ' requested');
+  PERFORM wake();
   RETURN v_state;
 END $$;
 

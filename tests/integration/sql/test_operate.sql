@@ -106,3 +106,46 @@ SELECT meridian.market_set('ja-JP', NULL, NULL, 'me');
 SELECT pg_temp.expect('task', meridian.task_set('u', '{ja-JP}', 'me') AND NOT meridian.task_set('u', NULL, 'me'));
 SELECT pg_temp.expect_equal('sources stay', (SELECT source_markets::text FROM meridian.task WHERE name = 'u'),
   '{ja-JP}');
+-- Many at once: a filter is counted, then cancelled in pieces; what came later, and what others are, stays.
+SELECT pg_temp.add('noop', 'fr-FR', 'queued') FROM generate_series(1, 5);
+SELECT pg_temp.add('finetune', 'fr-FR', 'queued') AS other \gset
+SELECT pg_temp.running('noop', 'fr-FR') AS busy \gset
+SELECT pg_temp.add('nightly', NULL, 'waiting') AS np \gset
+SELECT pg_temp.add('noop', 'fr-FR', 'waiting', :'np');
+SELECT pg_temp.expect_equal('counted', (SELECT jobs || ' ' || running FROM
+  meridian.job_cancel_count('{"market": "fr-FR", "kind": "noop"}')), '7 1');
+SELECT pg_temp.expect_refused('MR002', 'no market', 'SELECT meridian.job_cancel_count(''{"market": "xx"}'')');
+SELECT pg_temp.expect_refused('MR002', 'no region', 'SELECT meridian.job_cancel_count(''{"region": "xx"}'')');
+SELECT pg_temp.expect_equal('nothing is older than that', (SELECT cancelled || ' ' || requested FROM
+  meridian.job_cancel_some('{"market": "fr-FR", "kind": "noop", "before": "2000-01-01"}', 'me', 4)), '0 0');
+SELECT pg_temp.expect_equal('a piece', (SELECT (cancelled + requested)::text FROM
+  meridian.job_cancel_some('{"market": "fr-FR", "kind": "noop"}', 'me', 4)), '4');
+SELECT pg_temp.expect_equal('the rest', (SELECT (cancelled + requested)::text FROM
+  meridian.job_cancel_some('{"market": "fr-FR", "kind": "noop"}', 'me', 4)), '3');
+SELECT pg_temp.expect_equal('all of it', (SELECT (cancelled + requested)::text FROM
+  meridian.job_cancel_some('{"market": "fr-FR", "kind": "noop"}', 'me', 4)), '0');
+SELECT pg_temp.expect_equal('at once, or on request', (SELECT state || ' ' || cancel_requested_by FROM meridian.job
+  WHERE id = :'busy'), 'running me');
+SELECT pg_temp.expect_equal('audited', (SELECT count(*)::text FROM meridian.event e JOIN meridian.job j ON j.id = e.job
+  WHERE j.market = 'fr-FR' AND j.kind = 'noop' AND e.actor = 'me' AND e.reason LIKE 'cancel%by me'), '7');
+SELECT pg_temp.expect_equal('others stay', (SELECT string_agg(state, ' ' ORDER BY kind) FROM meridian.job
+  WHERE id IN (:'other', :'np')), 'queued waiting');
+SELECT pg_temp.add('noop', 'fr-FR', 'queued', :'np');
+SELECT pg_temp.expect_equal('a parent takes its children along', (SELECT cancelled || ' ' || requested FROM
+  meridian.job_cancel_some(jsonb_build_object('kind', 'nightly', 'before', (SELECT admitted_at FROM meridian.job
+  WHERE id = :'np')), 'me', 10)), '2 0');
+SELECT pg_temp.expect_equal('both', (SELECT string_agg(DISTINCT state, ' ') FROM meridian.job
+  WHERE id = :'np' OR parent = :'np'), 'cancelled');
+-- Dead letters by a filter.
+SELECT pg_temp.add('noop', 'fr-FR', 'failed') AS old \gset
+SELECT pg_temp.add('noop', 'fr-FR', 'failed') AS new \gset
+UPDATE meridian.job SET error_code = 'OOM' WHERE id IN (:'old', :'new');
+UPDATE meridian.job SET ended_at = now() - interval '2 days' WHERE id = :'old';
+SELECT pg_temp.expect_equal('by code, the oldest first', (SELECT string_agg(id::text, ' ') FROM
+  meridian.dead_select('{"code": "OOM"}')), :'old' || ' ' || :'new');
+SELECT pg_temp.expect_equal('by all of it', (SELECT count(*)::text FROM meridian.dead_select(
+  '{"code": "OOM", "market": "fr-FR", "kind": "noop", "task": "t", "since": "2020-01-01"}')), '2');
+SELECT pg_temp.expect_equal('by time', (SELECT string_agg(id::text, ' ') FROM meridian.dead_select(
+  jsonb_build_object('code', 'OOM', 'since', now() - interval '1 day'))), :'new');
+SELECT pg_temp.expect_equal('by market', (SELECT count(*)::text FROM meridian.dead_select(
+  '{"code": "OOM", "market": "de-DE"}')), '0');
