@@ -241,6 +241,15 @@ static void on_pg_state(bool is_ready, const char *cause, void *data)
     }
 }
 
+/* Somebody paused, cancelled, retried or drained: what they did shall bind at once. */
+static void on_wake(void *data)
+{
+    struct scheduler *s = data;
+    if (s->is_started && leadership_is_leading(s->leadership)) {
+        core_worker_changed(s->core);
+    }
+}
+
 static void on_redis_state(bool is_ready, const char *cause, void *data)
 {
     struct scheduler *s = data;
@@ -347,11 +356,14 @@ static int open_clients(struct scheduler *s, struct err_buf *e)
                             .role = s->options.role,
                             .outstanding_max = CALLS_MAX,
                             .on_state = on_pg_state,
+                            .listen = "meridian_wake",
+                            .on_notified = on_wake,
                             .data = s};
     int rc = pg_new(&s->pg, &s->loop, &pg, e);
     s->clients_open += rc == 0;
     pg.application_name = "meridian-scheduler-leader";
     pg.on_state = NULL;
+    pg.listen = NULL;
     rc = rc ? rc : pg_new(&s->pg_leader, &s->loop, &pg, e);
     s->clients_open += rc == 0;
     char key[KEY_SIZE];

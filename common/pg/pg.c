@@ -285,6 +285,22 @@ static void flush(struct pg *p)
     }
 }
 
+/* All that came at once are told as one. False when the callback changed the connection. */
+static bool tell_notified(struct pg *p)
+{
+    const PGconn *connection = p->connection;
+    bool is_notified = false;
+    PGnotify *n;
+    while ((n = PQnotifies(p->connection)) != NULL) {
+        is_notified = true;
+        PQfreemem(n);
+    }
+    if (is_notified && p->options.on_notified && p->state == PG_STATE_READY) {
+        p->options.on_notified(p->options.data);
+    }
+    return p->connection == connection;
+}
+
 static void on_ready_io(uv_poll_t *poll, int status, int events)
 {
     struct watch *w = poll->data;
@@ -300,7 +316,7 @@ static void on_ready_io(uv_poll_t *poll, int status, int events)
         lose_connection(p);
         return;
     }
-    if (!read_results(p) || !p->connection) {
+    if (!read_results(p) || !p->connection || !tell_notified(p) || !p->connection) {
         return;
     }
     if (PQstatus(p->connection) == CONNECTION_BAD) {
@@ -439,7 +455,13 @@ static void setup(struct pg *p)
         .params = params,
         .param_count = p->role ? 2 : 1,
     };
-    if (send_now(p, &query, on_setup, p) != 0) {
+    char listen[80];
+    (void)snprintf(listen, sizeof listen, "LISTEN %.64s",
+                   p->options.listen ? p->options.listen : "");
+    const struct pg_query channel = {.sql = listen};
+    /* Where it is refused (a standby) nobody is told of anything, which costs only time. */
+    if ((p->options.listen && send_now(p, &channel, NULL, NULL) != 0) ||
+        send_now(p, &query, on_setup, p) != 0) {
         lose_connection(p);
     }
 }

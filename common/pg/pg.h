@@ -39,6 +39,9 @@ typedef void (*pg_done_cb)(int rc, const struct pg_result *result, const struct 
                            void *data);
 /* The connection is ready, or (cause says why) no longer. Never called from inside another call. */
 typedef void (*pg_state_cb)(bool is_ready, const char *cause, void *data);
+/* Somebody sent NOTIFY on the channel that options.listen names. Any number may have become one,
+ * and those sent while the connection was away are lost: it says "look now", no more. */
+typedef void (*pg_notified_cb)(void *data);
 typedef void (*pg_close_cb)(void *data);
 
 struct pg_options {
@@ -52,6 +55,8 @@ struct pg_options {
     int64_t backoff_max_ms;     /* the wait doubles up to this, then half of it is jitter (5000) */
     size_t outstanding_max;     /* queries without an answer yet (256) */
     pg_state_cb on_state;       /* may be NULL */
+    const char *listen;         /* a channel, an SQL name in lower case; kept; NULL = none */
+    pg_notified_cb on_notified; /* with listen */
     void *data;
 };
 

@@ -420,6 +420,12 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
     }
 }
 
+/* Somebody asked to look while the last look was still under way. */
+static bool is_look_due(const struct core *c)
+{
+    return c->duty_at[CORE_DUTY_WORLD] == 0 || c->duty_at[CORE_DUTY_CHANGES] == 0;
+}
+
 void core_answer(struct core *c, const struct core_answer *answer)
 {
     if (c->phase == CORE_PHASE_STOPPED || c->is_broken) {
@@ -432,7 +438,11 @@ void core_answer(struct core *c, const struct core_answer *answer)
         accepted(c, p, answer);
     }
     mem_free(p);
-    decide(c);
+    if (is_look_due(c)) {
+        (void)core_tick(c);
+    } else {
+        decide(c);
+    }
 }
 
 /* --- other events ---------------------------------------------------------------------------- */

@@ -373,7 +373,8 @@ void core_answer(struct core *c, const struct core_answer *answer);
 void core_admit(struct core *c, const struct core_submission *jobs, size_t count, void *cookie);
 /* A worker's report about an attempt. */
 void core_report(struct core *c, const struct core_result *result);
-/* A worker came, left or changed: look now rather than at the next turn. */
+/* A worker came, left or changed, or a person changed something: look now rather than at the next
+ * turn. */
 void core_worker_changed(struct core *c);
 /* Dispatch stops while the transport is down. After it came back, or was found empty, everything
  * that is open and unclaimed is offered again. */

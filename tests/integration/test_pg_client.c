@@ -32,6 +32,7 @@ struct seen {
     bool is_closed;
     size_t ready;
     size_t gone;
+    size_t notified;
 };
 
 static void on_state(bool is_ready, const char *cause, void *data)
@@ -59,6 +60,11 @@ static void on_value(int rc, const struct pg_result *result, const struct pg_err
         assert_true(error->text[0] != '\0');
         strcpy(s->sqlstate, error->sqlstate);
     }
+}
+
+static void on_notified(void *data)
+{
+    ((struct seen *)data)->notified++;
 }
 
 static void on_closed(void *data)
@@ -435,6 +441,39 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* An idle connection hears a NOTIFY at once, between answers too, and again after it came back. */
+static void test_pg_hears_notifications(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct seen s = {.is_ordered = true, .next_value = 1};
+    struct err_buf e = {{0}};
+    struct pg_sync *other = NULL;
+    struct pg_options options = {.url = servers_pg_url(servers),
+                                 .on_state = on_state,
+                                 .listen = "meridian_wake",
+                                 .on_notified = on_notified,
+                                 .data = &s};
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(pg_sync_open(&other, servers_pg_url(servers), "test", 0, &e), 0);
+    assert_int_equal(pg_new(&s.pg, &loop, &options, &e), 0);
+    RUN_UNTIL(&loop, s.ready == 1);
+    assert_int_equal(pg_sync_run(other, "NOTIFY another; NOTIFY meridian_wake", &e), 0);
+    RUN_UNTIL(&loop, s.notified == 1);
+    const char *params[] = {"1"};
+    assert_int_equal(pg_send_texts(s.pg, NULL, "SELECT $1::integer", params, 1, on_value, &s), 0);
+    assert_int_equal(pg_sync_run(other, "NOTIFY meridian_wake", &e), 0);
+    RUN_UNTIL(&loop, s.notified == 2 && s.good == 1);
+    pg_reconnect(s.pg);
+    RUN_UNTIL(&loop, s.ready == 2);
+    assert_int_equal(pg_sync_run(other, "NOTIFY meridian_wake", &e), 0);
+    RUN_UNTIL(&loop, s.notified == 3);
+    pg_close(s.pg, on_closed, &s);
+    RUN_UNTIL(&loop, s.is_closed);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    pg_sync_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_pg_sync_copy_out_can_stop),
         cmocka_unit_test(test_pg_sync_failed_transaction_does_not_commit),
         cmocka_unit_test(test_pg_sync_run_names_the_line),
+        cmocka_unit_test(test_pg_hears_notifications),
         cmocka_unit_test(test_pg_sync_bytes_and_arrays),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
