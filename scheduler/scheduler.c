@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
+#include "common/message/message.h"
 #include "common/pg/pg.h"
 #include "common/redis/redis.h"
 #include "scheduler/core/core.h"
@@ -28,6 +29,8 @@ enum {
     TICK_MS_MAX = 250,
     STOP_MS = 5000, /* then the process ends without waiting for its connections */
     CALLS_MAX = 8192,
+    /* Results in one reply: two of the largest. Those behind them come again in three seconds. */
+    REPORTS_BYTES_MAX = 2 * MESSAGE_RESULT_MAX + 65536,
     CLIENTS = 5,
     KEY_SIZE = 256,
     HOLDER_SIZE = 320
@@ -378,9 +381,12 @@ static int open_clients(struct scheduler *s, struct err_buf *e)
     s->clients_open += rc == 0;
     redis.on_state = NULL;
     redis.name = "meridian-scheduler-intake";
+    redis.bulk_bytes_max = MESSAGE_SUBMISSION_MAX;
     rc = rc ? rc : redis_new(&s->redis_intake, &s->loop, &redis, e);
     s->clients_open += rc == 0;
     redis.name = "meridian-scheduler-report";
+    redis.bulk_bytes_max = 0;
+    redis.reply_bytes_max = REPORTS_BYTES_MAX;
     rc = rc ? rc : redis_new(&s->redis_report, &s->loop, &redis, e);
     s->clients_open += rc == 0;
     return rc;

@@ -203,6 +203,22 @@ int message_decode_submission(struct span bytes, struct message_submission *ret,
     return rc;
 }
 
+struct uuid message_submission_id(struct span beginning)
+{
+    static const char key[] = "\xa2id\xd9\x24"; /* the key, and a text of 36 bytes */
+    enum { KEY = sizeof key - 1, LOOK = 256 };  /* writers put it first */
+    struct uuid id = {.text = ""};
+    for (size_t at = 0; at < LOOK && at + KEY + UUID_SIZE - 1 <= beginning.length; at++) {
+        const char *text = beginning.data + at + KEY;
+        if (memcmp(beginning.data + at, key, KEY) == 0 && uuid_is_valid(text, UUID_SIZE - 1)) {
+            memcpy(id.text, text, UUID_SIZE - 1);
+            id.text[UUID_SIZE - 1] = '\0';
+            return id;
+        }
+    }
+    return id;
+}
+
 int message_encode_submission(const struct message_submission *m, struct buf *out,
                               struct err_buf *e)
 {

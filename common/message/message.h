@@ -41,6 +41,7 @@ enum {
     MESSAGE_AFTER_MAX = 256, /* dependencies of one job */
     MESSAGE_NIGHT_MAX = 10,  /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
+    MESSAGE_SUBMISSION_MAX = 128 * 1024, /* all of it: far above what its fields may take */
     MESSAGE_RESUME_MAX = 32 * 1024 * 1024,
     MESSAGE_RESULT_MAX = 32 * 1024 * 1024,
     MESSAGE_FRAME_MAX = 64 * 1024 * 1024,
@@ -71,6 +72,8 @@ struct message_submission {
  * rejection can be recorded and answered. */
 MUST_CHECK int message_decode_submission(struct span bytes, struct message_submission *ret,
                                          struct err_buf *e);
+/* The id of a submission of which only the beginning is at hand; "" when it is not in there. */
+struct uuid message_submission_id(struct span beginning);
 MUST_CHECK int message_encode_submission(const struct message_submission *m, struct buf *out,
                                          struct err_buf *e);
 

@@ -3,6 +3,7 @@
 #include "common/redis/link.h"
 
 #include "common/base/mem.h"
+#include "common/redis/cut.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +14,7 @@ struct link {
     int fd;
     int events; /* what poll waits for */
     struct redisReader *reader;
+    struct cut cut;
     struct buf out;
     size_t out_sent; /* bytes of out that are written */
     link_ready_cb ready;
@@ -125,6 +127,24 @@ int link_write(struct link *link)
     return rc;
 }
 
+void link_bound(struct link *link, size_t bulk_max, size_t reply_max)
+{
+    cut_init(&link->cut, bulk_max, reply_max);
+}
+
+static int pass_on(const char *data, size_t length, void *data_of_pass, struct err_buf *e)
+{
+    const struct link *link = data_of_pass;
+    return redis__reader_feed(link->reader, data, length, e);
+}
+
+static int feed(struct link *link, const char *data, size_t length, struct err_buf *e)
+{
+    bool is_bounded = link->cut.bulk_max > 0 || link->cut.reply_max > 0;
+    return is_bounded ? cut_feed(&link->cut, data, length, pass_on, link, e)
+                      : pass_on(data, length, link, e);
+}
+
 int link_read(struct link *link, struct err_buf *e)
 {
     char data[REDIS__READ_BYTES];
@@ -135,7 +155,7 @@ int link_read(struct link *link, struct err_buf *e)
     if (n < 0) {
         return err_set(e, ERR_UNREACHABLE, "%s", strerror((int)-n));
     }
-    int rc = n > 0 ? redis__reader_feed(link->reader, data, (size_t)n, e) : 0;
+    int rc = n > 0 ? feed(link, data, (size_t)n, e) : 0;
     return rc == 0 ? n > 0 : rc;
 }
 

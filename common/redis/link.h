@@ -31,6 +31,8 @@ int link_connect_error(const struct link *link);
 MUST_CHECK int link_add(struct link *link, const struct span *args, size_t count);
 /* Bytes not written yet. */
 size_t link_pending(const struct link *link);
+/* Bounds bulks and whole replies, see cut.h; 0 = no bound. Before anything was read. */
+void link_bound(struct link *link, size_t bulk_max, size_t reply_max);
 /* Waits for reading, and for writing when bytes are pending. 0 or a libuv code. */
 MUST_CHECK int link_watch(struct link *link);
 /* Writes what the socket takes. 0 or -errno. */

@@ -481,6 +481,7 @@ static void use_socket(struct redis *r, int fd)
         return;
     }
     r->open_count++;
+    link_bound(r->link, r->options.bulk_bytes_max, r->options.reply_bytes_max);
     if (r->state == REDIS__STATE_RESOLVING) {
         move(r, REDIS__STATE_CONNECTING);
     }

@@ -60,7 +60,12 @@ struct redis_options {
     int64_t backoff_max_ms;     /* the wait doubles up to this, then half of it is jitter (5000) */
     size_t outstanding_max;     /* commands without a reply yet (1024) */
     size_t outgoing_bytes_max;  /* bytes not yet written to the socket (64 MiB) */
-    redis_state_cb on_state;    /* may be NULL */
+    /* 0 = no bound but that of a reply (256 MiB). Of a longer bulk string bulk_bytes_max + 1 bytes
+     * arrive; bulks with which a reply would pass reply_bytes_max arrive empty (not those of up to
+     * 64 bytes). Never more is held, whatever is in the stream that is read. */
+    size_t bulk_bytes_max;
+    size_t reply_bytes_max;
+    redis_state_cb on_state; /* may be NULL */
     /* One of the caller's keys (all of one slot): a cluster's node that does not hold it sends the
      * client on. NULL: a command finds that out, and fails as ERR_UNREACHABLE once. */
     const char *key;

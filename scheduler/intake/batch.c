@@ -82,8 +82,23 @@ static int take_fields(struct batch_item *item)
     return rc ? rc : core_submission_check(s, &item->spec, &item->reason);
 }
 
+/* Of one that is too long only the beginning was read: enough to say who is refused. */
+static int decode_beginning(struct batch_item *item, size_t length)
+{
+    int rc = err_set(&item->reason, ERR_LIMIT, "the submission has more than %d bytes",
+                     MESSAGE_SUBMISSION_MAX);
+    struct uuid id = message_submission_id(span_make(item->bytes, length));
+    item->is_recordable = core_id_parse(span_of(id.text), &item->submission.id);
+    item->submission.kind = span_of("unknown");
+    reject(item, err_name(rc));
+    return 0;
+}
+
 static int decode(struct batch_item *item, size_t length)
 {
+    if (length > MESSAGE_SUBMISSION_MAX) {
+        return decode_beginning(item, length);
+    }
     struct message_submission *m = item->message;
     int rc = message_decode_submission(span_make(item->bytes, length), m, &item->reason);
     (void)snprintf(item->reply, sizeof item->reply, "%s", m->reply);
