@@ -53,7 +53,7 @@ static const struct config_entry entries[] = {
      .fallback = "10s",
      .min = 500,
      .max = 600000,
-     .help = "TIME in which a worker must claim what it is offered"},
+     .help = "TIME in which a worker must say that it holds what it was given"},
 };
 
 static void print_help(const struct config_table *tables, size_t count)

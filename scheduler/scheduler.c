@@ -21,7 +21,7 @@
 #include <uv.h>
 
 enum {
-    LIVE_MS = 15000,  /* as long as a lease: who renews nothing for so long runs nothing */
+    LIVE_MS = 6000,   /* three renewals were missed: such a worker is given nothing */
     GONE_MS = 120000, /* a supervisor that restarts slowly should not look lost */
     RENEW_PART = 3,   /* the term is renewed this often in its life */
     RESTART_MS_MIN = 100,
@@ -79,7 +79,6 @@ static void serve(struct scheduler *s)
              n.dispatched, n.running);
     s->is_serving = true;
     s->restarts = 0;
-    ready_start(s->ready);
     intake_start(s->intake);
     report_start(s->report);
 }
@@ -106,7 +105,6 @@ static void core_halt(struct scheduler *s)
         s->is_serving = false;
         intake_stop(s->intake);
         report_stop(s->report);
-        ready_stop(s->ready);
     }
     core_stop(s->core);
     store_reset(s->store);
@@ -180,13 +178,7 @@ static void port_fault(void *self, const char *reason)
 static void port_ready(void *self, const struct core_record *job)
 {
     struct scheduler *s = self;
-    ready_offer(s->ready, job);
-}
-
-static void port_clear(void *self, const struct span *regions, size_t count)
-{
-    struct scheduler *s = self;
-    ready_clear(s->ready, regions, count);
+    ready_send(s->ready, job);
 }
 
 static void port_admitted(void *self, void *cookie, int status, const struct core_admitted *rows,
@@ -258,22 +250,9 @@ static void on_redis_state(bool is_ready, const char *cause, void *data)
     struct scheduler *s = data;
     if (is_ready) {
         log_info("connected to redis");
-        if (s->is_serving) {
-            ready_start(s->ready);
-        }
-        core_transport_up(s->core);
-    } else {
-        if (!s->is_stopping) {
-            log_warn("redis is away, keeps trying: %s", cause ? cause : "");
-        }
-        core_transport_down(s->core);
+    } else if (!s->is_stopping) {
+        log_warn("redis is away, keeps trying: %s", cause ? cause : "");
     }
-}
-
-static void on_forgotten(void *data)
-{
-    struct scheduler *s = data;
-    core_transport_up(s->core);
 }
 
 /* --- stop ----------------------------------------------------------------------------------------
@@ -291,7 +270,6 @@ static void close_rest(struct scheduler *s)
     leadership_close(s->leadership);
     intake_close(s->intake);
     report_close(s->report);
-    ready_close(s->ready);
     close_handle((uv_handle_t *)&s->tick);
     close_handle((uv_handle_t *)&s->restart);
     close_handle((uv_handle_t *)&s->later);
@@ -411,8 +389,7 @@ static int open_core(struct scheduler *s)
         .random = port_random,
         .fault = port_fault,
         .store = store_port(s->store),
-        .transport = {
-            .self = s, .ready = port_ready, .clear = port_clear, .admitted = port_admitted}};
+        .transport = {.self = s, .ready = port_ready, .admitted = port_admitted}};
     struct core_settings settings = core_settings_default;
     settings.memory_max_mb = (int)s->options.memory_max_mb;
     s->core = core_new(&ports, &settings);
@@ -440,12 +417,7 @@ static int open_adapters(struct scheduler *s)
                                                     .redis = s->redis,
                                                     .core = s->core,
                                                     .prefix = s->options.prefix});
-    s->ready = ready_new(&(struct ready_options){.loop = &s->loop,
-                                                 .redis = s->redis,
-                                                 .prefix = s->options.prefix,
-                                                 .holder = s->holder,
-                                                 .on_forgotten = on_forgotten,
-                                                 .data = s});
+    s->ready = ready_new(&(struct ready_options){.redis = s->redis, .prefix = s->options.prefix});
     return s->leadership && s->intake && s->report && s->ready ? 0 : ERR_NOMEM;
 }
 
@@ -503,6 +475,7 @@ int scheduler_run(const struct scheduler_options *options, struct err_buf *e)
     (void)uv_run(&s->loop, UV_RUN_DEFAULT); /* what is left when it was stopped does not matter */
     core_free(s->core);
     store_free(s->store);
+    ready_free(s->ready);
     bool is_clean = uv_loop_close(&s->loop) == 0;
     log_info("stopped");
     if (is_clean) {

@@ -74,7 +74,7 @@ BEGIN
       EXECUTE format('GRANT SELECT (name, state, seen_at) ON meridian.worker TO %I', v_role);
       EXECUTE format('GRANT INSERT ON meridian.snapshot, meridian.artifact, meridian.artifact_chunk
         TO %I', v_role);
-      v_functions := ARRAY['worker_hello', 'worker_bye', 'attempt_claim', 'lease_renew',
+      v_functions := ARRAY['worker_hello', 'worker_bye', 'lease_renew',
         'snapshot_take', 'snapshot_rows', 'worker_read_base'];
     END IF;
     FOR v_item IN

@@ -70,7 +70,9 @@ static const struct message__member reply_members[] = {
         READY(base, "memory_mb", INT32, memory_mb, REQUIRED, FROM(1, 1048576)),                    \
         READY(base, "time_limit_s", INT32, time_limit_s, REQUIRED, FROM(1, 2592000)),              \
         READY(base, "threads", INT32, threads, REQUIRED, FROM(1, 256)),                            \
-        READY(base, "night", NAME, night, UP_TO(MESSAGE_NIGHT_MAX))
+        READY(base, "night", NAME, night, UP_TO(MESSAGE_NIGHT_MAX)),                               \
+        READY(base, "incarnation", ID, incarnation, .is_required = false),                         \
+        READY(base, "worker_mono_ms", INT64, worker_mono_ms, UP_TO(INT64_MAX), .omit = OMIT_ZERO)
 
 static const struct message__member ready_members[] = {READY_ROWS((size_t)0)};
 
@@ -105,6 +107,7 @@ static const struct message__member result_members[] = {
     REPORT("signal", INT32, result.signal, FROM(1, 64), .omit = OMIT_ZERO),
     REPORT("peak_rss_kb", INT64, result.peak_rss_kb, UP_TO(INT64_MAX)),
     REPORT("log_tail", SPAN, result.log_tail, UP_TO(MESSAGE_TAIL_MAX)),
+    REPORT("run_ms", INT64, result.run_ms, UP_TO(INT64_MAX), .omit = OMIT_MINUS_ONE),
 };
 
 #define PROGRESS(base, key, kind_of, field, ...)                                                   \

@@ -102,6 +102,8 @@ struct message_ready {
     int32_t time_limit_s;
     int32_t threads;
     char night[MESSAGE_NIGHT_MAX + 1];
+    struct uuid incarnation; /* of the supervisor that it is for; absent in the pipe */
+    int64_t worker_mono_ms;  /* that supervisor's clock, not younger than the assignment */
 };
 
 MUST_CHECK int message_decode_ready(struct span bytes, struct message_ready *ret,
@@ -141,6 +143,7 @@ struct message_result {
     int32_t exit_code;
     int32_t signal; /* 0 = none */
     int64_t peak_rss_kb;
+    int64_t run_ms;       /* how long it ran; -1 = it never did, or nobody says */
     struct span result;   /* JSON; absent unless succeeded */
     struct span log_tail; /* the runner's last lines, its own words; absent when it succeeded */
 };

@@ -46,19 +46,16 @@ static void check_market(const struct core *c, const struct core_market *m)
     }
 }
 
-static void check_region(const struct core *c, const struct core_region *r)
+static void check_worker(const struct core *c, const struct core_worker *w)
 {
-    int busy = 0;
-    int unclaimed = 0;
+    int open = 0;
     for (size_t b = 0; b < c->bucket_count; b++) {
         for (const struct core_job *job = c->buckets[b]; job; job = job->next_in_bucket) {
-            if (core_state_is_open_attempt(job->state)) {
-                unclaimed += !job->worker && job->region == r;
-                busy += job->worker && job->worker->is_eligible && job->worker->region == r;
-            }
+            open += core_state_is_open_attempt(job->state) && job->worker == w;
         }
     }
-    CHECK(busy == r->busy && unclaimed == r->unclaimed);
+    CHECK(open == w->open);
+    CHECK(heap_has(&w->node) == (w->region && w->is_eligible && w->open < w->slots));
 }
 
 void core_check(const struct core *c)
@@ -77,8 +74,8 @@ void core_check(const struct core *c)
             in_lanes += LIST_OWNER(at, struct core_lane, in_market)->jobs.count;
         }
     }
-    for (size_t i = 0; i < c->regions.count; i++) {
-        check_region(c, c->regions.objects[i]);
+    for (size_t i = 0; i < c->workers.count; i++) {
+        check_worker(c, c->workers.objects[i]);
     }
     CHECK(in_lanes == t.queued_in_lanes);
     for (int i = 0; i < CORE_STATE_COUNT; i++) {

@@ -8,8 +8,6 @@
 #include "common/base/mem.h"
 #include "scheduler/core/core_int.h"
 
-enum { CLEAR_BATCH = 64 };
-
 const struct core_settings core_settings_default = {
     .changes_every_ms = 250, /* how long the scheduler may not know of a cancel or a retry */
     .world_every_ms = 1000,
@@ -135,7 +133,6 @@ void core_start(struct core *c)
     CHECK(c->phase == CORE_PHASE_STOPPED);
     c->phase = CORE_PHASE_LOADING;
     c->is_broken = false;
-    c->is_offer_due = true;
     c->anywhere = core__region_get(c, span_of(""));
     c->no_market = core__market_get(c, span_of(""));
     load_page(c, (struct core_id){0, 0});
@@ -252,42 +249,12 @@ static void due_run(struct core *c, int64_t now)
     }
 }
 
-static void clear_offers(struct core *c)
-{
-    struct span names[CLEAR_BATCH];
-    size_t count = 0;
-    for (size_t i = 0; i < c->regions.count; i++) {
-        const struct core_region *r = c->regions.objects[i];
-        if (r != c->anywhere) {
-            names[count++] = span_of(r->name);
-        }
-        if (count == CLEAR_BATCH || (i + 1 == c->regions.count && count > 0)) {
-            c->ports.transport.clear(c->ports.transport.self, names, count);
-            count = 0;
-        }
-    }
-}
-
-static void offer_again(struct core *c)
-{
-    if (!c->is_offer_due || !c->is_transport_up) {
-        return;
-    }
-    c->is_offer_due = false;
-    clear_offers(c);
-    uint64_t token = core__call(c, CORE_CALL_UNDELIVERED, NULL, 0);
-    if (token) {
-        c->ports.store.undelivered(c->ports.store.self, token);
-    }
-}
-
 /* Acts on all that changed since the last time. */
 static void decide(struct core *c)
 {
     if (!core_is_ready(c)) {
         return;
     }
-    offer_again(c);
     core__graph_settle(c);
     core__dispatch(c);
 }
@@ -337,12 +304,25 @@ static void world_came(struct core *c, const struct core_answer *answer)
     }
 }
 
-/* What came back of an offer: the worker is told only after the record has the attempt. */
-static void offered(struct core *c, const struct core_answer *answer)
+/* What came back of an assignment: the worker is told only after the record has the attempt. A job
+ * that is queued still was not let through. */
+static void assigned(struct core *c, const struct core_answer *answer)
 {
     for (size_t i = 0; i < answer->record_count; i++) {
-        if (answer->records[i].state == CORE_STATE_DISPATCHED) {
-            c->ports.transport.ready(c->ports.transport.self, &answer->records[i]);
+        const struct core_record *record = &answer->records[i];
+        if (record->state == CORE_STATE_DISPATCHED) {
+            c->ports.transport.ready(c->ports.transport.self, record);
+        }
+    }
+}
+
+/* Before the rows are taken over, which makes the mirror forget who was meant. */
+static void refusals(struct core *c, const struct core_answer *answer)
+{
+    for (size_t i = 0; i < answer->record_count; i++) {
+        struct core_job *job = core__job_find(c, answer->records[i].id);
+        if (answer->records[i].state == CORE_STATE_QUEUED && job && job->worker) {
+            core__worker_refused(c, job->worker);
         }
     }
 }
@@ -391,6 +371,9 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
 
 static void accepted(struct core *c, const struct core_pending *p, const struct core_answer *answer)
 {
+    if (p->call == CORE_CALL_DISPATCH) {
+        refusals(c, answer);
+    }
     for (size_t i = 0; i < answer->record_count && !c->is_broken; i++) {
         core__record_apply(c, &answer->records[i]);
     }
@@ -409,8 +392,7 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
                                     answer->admitted_count);
         break;
     case CORE_CALL_DISPATCH:
-    case CORE_CALL_UNDELIVERED:
-        offered(c, answer);
+        assigned(c, answer);
         break;
     case CORE_CALL_PLAN:
         plan_came(c, p, answer);
@@ -452,16 +434,4 @@ void core_worker_changed(struct core *c)
     c->duty_at[CORE_DUTY_WORLD] = 0;
     c->duty_at[CORE_DUTY_CHANGES] = 0;
     (void)core_tick(c); /* the owner's timer goes by the answer that follows */
-}
-
-void core_transport_up(struct core *c)
-{
-    c->is_transport_up = true;
-    c->is_offer_due = true;
-    decide(c);
-}
-
-void core_transport_down(struct core *c)
-{
-    c->is_transport_up = false;
 }

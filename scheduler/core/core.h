@@ -70,7 +70,7 @@ struct core_record {
     struct span market;
     struct span task;
     struct span region;
-    struct span worker;    /* of the running attempt */
+    struct span worker;    /* of the open attempt */
     struct core_id parent; /* none: zero */
     int priority;
     int attempt; /* number of the newest attempt */
@@ -95,7 +95,9 @@ struct core_record {
     int members;
     bool is_quorum_reached; /* as noted in the record by the quorum call */
     enum core_stragglers stragglers;
-    /* What a worker is told; only for dispatched jobs. */
+    /* What the worker is told; only for dispatched jobs. */
+    struct span incarnation;
+    int64_t worker_mono_ms; /* the worker's own clock, not younger than the assignment */
     struct span spec;
     struct span night;
     int memory_mb;
@@ -118,9 +120,10 @@ struct core_region_row {
 
 struct core_worker_row {
     struct span name;
+    struct span incarnation; /* new at every start of the supervisor */
     struct span region;
     int slots;
-    bool is_live; /* was seen within the lease time and did not say bye */
+    bool is_live; /* renewed lately and did not say bye */
     bool is_draining;
 };
 
@@ -170,6 +173,7 @@ struct core_result {
     int exit_code;
     int signal;
     int64_t peak_rss_kb;
+    int64_t run_ms;       /* how long it ran; -1: it never did */
     struct span result;   /* JSON of a success */
     struct span log_tail; /* the runner's last lines */
 };
@@ -235,6 +239,8 @@ struct core_dispatch {
     struct core_id job;
     int attempt; /* the number that the new attempt shall have */
     struct span region;
+    struct span worker;
+    struct span incarnation;
 };
 
 /* The end of an attempt other than by success, and what becomes of its job. */
@@ -287,15 +293,12 @@ struct core_store {
     void (*quorum)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*close)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*cancel_children)(void *self, uint64_t token, struct core_id parent);
-    void (*undelivered)(void *self, uint64_t token); /* dispatched jobs, to offer them again */
 };
 
 struct core_transport {
     void *self;
-    /* Offers the attempt to the workers of the record's region. */
+    /* Tells the record's worker of its attempt. May be lost: the record hands it over as well. */
     void (*ready)(void *self, const struct core_record *job);
-    /* Empties the ready streams of the regions: what is open is offered again afterwards. */
-    void (*clear)(void *self, const struct span *regions, size_t count);
     /* The submissions of the admit call with this cookie are in the record, or failed. */
     void (*admitted)(void *self, void *cookie, int status, const struct core_admitted *rows,
                      size_t count);
@@ -376,10 +379,6 @@ void core_report(struct core *c, const struct core_result *result);
 /* A worker came, left or changed, or a person changed something: look now rather than at the next
  * turn. */
 void core_worker_changed(struct core *c);
-/* Dispatch stops while the transport is down. After it came back, or was found empty, everything
- * that is open and unclaimed is offered again. */
-void core_transport_up(struct core *c);
-void core_transport_down(struct core *c);
 
 /* Aborts with the place when the mirror contradicts itself: for tests and the simulation, O(n). */
 void core_check(const struct core *c);

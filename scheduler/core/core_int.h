@@ -7,25 +7,26 @@
 #include "scheduler/core/list.h"
 #include "scheduler/core/names.h"
 
-enum { CORE_NAME_MAX = 128 };
+enum { CORE_NAME_MAX = 128, CORE_INCARNATION_MAX = 36 };
 
 /* --- places ---------------------------------------------------------------------------------- */
 
 struct core_region {
     char name[CORE_NAME_MAX + 1];
     bool is_paused;
-    int slots;         /* of live workers that are not draining */
-    int busy;          /* attempts that those workers run */
-    int unclaimed;     /* attempts offered to the region that no worker has claimed */
-    struct heap lanes; /* that have a job which may start */
+    struct heap lanes;   /* that have a job which may start */
+    struct heap workers; /* that may be given one now */
 };
 
+/* In its region's heap exactly when it is eligible and has a free slot. */
 struct core_worker {
     char name[CORE_NAME_MAX + 1];
-    struct core_region *region;
+    char incarnation[CORE_INCARNATION_MAX + 1];
+    struct core_region *region; /* NULL: not listed yet */
     int slots;
-    int open;         /* attempts it runs */
+    int open;         /* attempts it was given and that have not ended */
     bool is_eligible; /* live and not draining: its slots count */
+    struct heap_node node;
 };
 
 struct core_market {
@@ -55,7 +56,7 @@ struct core_job {
     int64_t queued_ms;
     struct core_market *market;
     struct core_region *region; /* the region "anywhere" when none is named */
-    struct core_worker *worker; /* of the running attempt, or NULL */
+    struct core_worker *worker; /* of the open attempt, or NULL */
     struct core_job *parent;    /* only while that one is open too */
     struct core_need lost; /* the first need that will never be met; its id none: none so far */
     struct core_id cause;  /* of a skipped job: see struct core_need */
@@ -125,7 +126,6 @@ enum core_call {
     CORE_CALL_QUORUM,
     CORE_CALL_CLOSE,
     CORE_CALL_CANCEL_CHILDREN,
-    CORE_CALL_UNDELIVERED,
     CORE_CALL_COUNT
 };
 
@@ -154,8 +154,6 @@ struct core {
     struct core_settings settings;
     enum core_phase phase;
     bool is_broken; /* fault was called: do nothing until stopped */
-    bool is_transport_up;
-    bool is_offer_due; /* what is open shall be offered again */
     bool is_paused;
     /* jobs by id */
     struct core_job **buckets;
@@ -212,10 +210,14 @@ void core__places_clear(struct core *c);
 /* dispatch.c */
 bool core__lane_before(const struct heap_node *a, const struct heap_node *b);
 bool core__job_before(const struct heap_node *a, const struct heap_node *b);
+bool core__worker_before(const struct heap_node *a, const struct heap_node *b);
 /* Puts the lane where it belongs after its jobs or its market changed. */
 void core__lane_place(struct core *c, struct core_lane *lane);
 void core__market_place(struct core *c, struct core_market *m);
-int core__region_free(const struct core_region *r);
+/* Puts the worker where it belongs after its load or its row changed. */
+void core__worker_place(struct core *c, struct core_worker *w);
+/* The record did not let a job go to this worker: what is known of it is old. */
+void core__worker_refused(struct core *c, struct core_worker *w);
 void core__dispatch(struct core *c);
 
 /* mirror.c */

@@ -1,15 +1,18 @@
 /*
- * Which job goes next, and where.
+ * Which job goes next, and to which worker.
  *
- * A region gets jobs only while it has a free slot (slots of its live workers, less what they run,
- * less what was offered and not yet claimed), so that priority, limits, pauses and cancels hold to
- * the last moment. Within a region the lane with the highest priority goes first; between equal
- * priorities the market that runs least for its weight; then the oldest job. A market that is
- * paused or at its limit is not in the heap at all, so it never blocks one that may run.
+ * A region gets jobs only while one of its workers that live and do not drain has a free slot, so
+ * that priority, limits, pauses and cancels hold to the last moment; the least loaded of them gets
+ * the job, by its free share, then by its name. Within a region the lane with the highest priority
+ * goes first; between equal priorities the market that runs least for its weight; then the oldest
+ * job. A market that is paused or at its limit is not in the heap at all, so it never blocks one
+ * that may run.
  *
  * Each decision moves a lane within its heap: O(log lanes + log jobs of the lane).
  */
 #include "scheduler/core/core_int.h"
+
+#include <string.h>
 
 enum { BATCH = 256 };
 
@@ -21,6 +24,11 @@ static struct core_job *job_of(const struct heap_node *node)
 static struct core_lane *lane_of(const struct heap_node *node)
 {
     return LIST_OWNER(node, struct core_lane, node);
+}
+
+static struct core_worker *worker_of(const struct heap_node *node)
+{
+    return LIST_OWNER(node, struct core_worker, node);
 }
 
 bool core__job_before(const struct heap_node *x, const struct heap_node *y)
@@ -53,6 +61,23 @@ bool core__lane_before(const struct heap_node *x, const struct heap_node *y)
     return core__job_before(heap_first(&a->jobs), heap_first(&b->jobs));
 }
 
+/* Less of its slots taken goes first; then more room; then the name, so that it is always the same.
+ */
+bool core__worker_before(const struct heap_node *x, const struct heap_node *y)
+{
+    const struct core_worker *a = worker_of(x);
+    const struct core_worker *b = worker_of(y);
+    int64_t load_a = (int64_t)a->open * b->slots;
+    int64_t load_b = (int64_t)b->open * a->slots;
+    if (load_a != load_b) {
+        return load_a < load_b;
+    }
+    if (a->slots != b->slots) {
+        return a->slots > b->slots;
+    }
+    return strcmp(a->name, b->name) < 0;
+}
+
 static bool may_start(const struct core_market *m)
 {
     return !m->is_paused && (m->max_running == 0 || m->open < m->max_running);
@@ -80,9 +105,25 @@ void core__market_place(struct core *c, struct core_market *m)
     }
 }
 
-int core__region_free(const struct core_region *r)
+void core__worker_place(struct core *c, struct core_worker *w)
 {
-    return r->slots - r->busy - r->unclaimed;
+    bool belongs = w->region && w->is_eligible && w->open < w->slots;
+    if (belongs && !heap_has(&w->node)) {
+        if (heap_add(&w->region->workers, &w->node)) {
+            core__fault(c, "out of memory");
+        }
+    } else if (belongs) {
+        heap_moved(&w->region->workers, &w->node);
+    } else if (heap_has(&w->node)) {
+        heap_remove(&w->region->workers, &w->node);
+    }
+}
+
+void core__worker_refused(struct core *c, struct core_worker *w)
+{
+    w->is_eligible = false;
+    core__worker_place(c, w);
+    c->duty_at[CORE_DUTY_WORLD] = 0;
 }
 
 /* The lane that goes next in the region, or NULL; jobs that may run anywhere compete with it. */
@@ -99,19 +140,22 @@ static struct core_lane *next_lane(const struct core *c, const struct core_regio
     return lane_of(here ? here : anywhere);
 }
 
-static void offer(struct core *c, struct core_region *r, struct core_job *job,
-                  struct core_dispatch *ret)
+static void assign(struct core *c, struct core_worker *w, struct core_job *job,
+                   struct core_dispatch *ret)
 {
     CHECK(core_state_may_decide(job->state, CORE_STATE_DISPATCHED));
-    CHECK(job->region == r || job->region == c->anywhere);
+    CHECK(job->region == w->region || job->region == c->anywhere);
     core__job_leave(c, job);
-    job->region = r;
-    job->worker = NULL;
+    job->region = w->region;
+    job->worker = w;
     job->attempt++;
     core__job_move(c, job, CORE_STATE_DISPATCHED);
     c->decisions++;
-    *ret =
-        (struct core_dispatch){.job = job->id, .attempt = job->attempt, .region = span_of(r->name)};
+    *ret = (struct core_dispatch){.job = job->id,
+                                  .attempt = job->attempt,
+                                  .region = span_of(w->region->name),
+                                  .worker = span_of(w->name),
+                                  .incarnation = span_of(w->incarnation)};
 }
 
 static void send(struct core *c, const struct core_dispatch *batch, size_t count)
@@ -129,12 +173,13 @@ static void send(struct core *c, const struct core_dispatch *batch, size_t count
 static size_t fill(struct core *c, struct core_region *r, struct core_dispatch *batch, size_t room)
 {
     size_t count = 0;
-    while (count < room && !c->is_broken && core__region_free(r) > 0) {
+    while (count < room && !c->is_broken) {
         struct core_lane *lane = next_lane(c, r);
-        if (!lane) {
+        struct heap_node *worker = heap_first(&r->workers);
+        if (!lane || !worker) {
             break;
         }
-        offer(c, r, job_of(heap_first(&lane->jobs)), &batch[count]);
+        assign(c, worker_of(worker), job_of(heap_first(&lane->jobs)), &batch[count]);
         count++;
     }
     return count;
@@ -142,7 +187,7 @@ static size_t fill(struct core *c, struct core_region *r, struct core_dispatch *
 
 void core__dispatch(struct core *c)
 {
-    if (c->is_paused || !c->is_transport_up) {
+    if (c->is_paused) {
         return;
     }
     struct core_dispatch batch[BATCH];

@@ -98,12 +98,7 @@ static void count_open(struct core *c, struct core_job *job, int change)
     if (job->worker) {
         job->worker->open += change;
         CHECK(job->worker->open >= 0);
-        if (job->worker->is_eligible) {
-            job->worker->region->busy += change;
-        }
-    } else {
-        job->region->unclaimed += change;
-        CHECK(job->region->unclaimed >= 0);
+        core__worker_place(c, job->worker);
     }
     core__market_place(c, job->market);
 }

@@ -1,5 +1,5 @@
 /*
- * The end of attempts: leases that ran out, offers that nobody took, reports of workers.
+ * The end of attempts: leases that ran out, assignments that were not taken, reports of workers.
  *
  * Whether time is up is decided by the record's clock alone (the sweep call); what becomes of the
  * job is decided here. A report names (job, attempt): one that names an older attempt than the
@@ -130,6 +130,7 @@ void core__finish_refused(struct core *c, const struct core_pending *p, const ch
     struct core_result report = {.job = id,
                                  .attempt = job->attempt,
                                  .worker = span_of(p->reporter),
+                                 .run_ms = -1,
                                  .outcome = CORE_OUTCOME_FAILED,
                                  .error_code = span_of("DATABASE"),
                                  .error_text = span_of(reason)};

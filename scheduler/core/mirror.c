@@ -14,11 +14,11 @@ static bool is_parent_kind(struct span kind)
 
 static int set_places(struct core *c, struct core_job *job, const struct core_record *record)
 {
-    bool is_running = record->state == CORE_STATE_RUNNING && record->worker.length > 0;
+    bool has_worker = core_state_is_open_attempt(record->state) && record->worker.length > 0;
     struct core_market *m = core__market_get(c, record->market);
     struct core_region *r = core__region_get(c, record->region);
-    struct core_worker *w = is_running ? core__worker_get(c, record->worker) : NULL;
-    if (!m || !r || (is_running && !w)) {
+    struct core_worker *w = has_worker ? core__worker_get(c, record->worker) : NULL;
+    if (!m || !r || (has_worker && !w)) {
         return ERR_NOMEM;
     }
     job->market = m;

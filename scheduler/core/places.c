@@ -30,6 +30,7 @@ struct core_region *core__region_get(struct core *c, struct span name)
     }
     name_copy(r->name, name);
     heap_init(&r->lanes, core__lane_before);
+    heap_init(&r->workers, core__worker_before);
     if (names_add(&c->regions, span_of(r->name), r)) {
         mem_free(r);
         core__fault(c, "out of memory");
@@ -107,8 +108,6 @@ static void apply_regions(struct core *c, const struct core_world *world)
     for (size_t i = 0; i < c->regions.count; i++) {
         struct core_region *r = c->regions.objects[i];
         r->is_paused = false;
-        r->slots = 0;
-        r->busy = 0;
     }
     for (size_t i = 0; i < world->region_count; i++) {
         struct core_region *r = core__region_get(c, world->regions[i].name);
@@ -137,26 +136,36 @@ static void apply_markets(struct core *c, const struct core_world *world)
     }
 }
 
+static void apply_worker(struct core *c, const struct core_worker_row *row)
+{
+    struct core_worker *w = core__worker_get(c, row->name);
+    struct core_region *r = core__region_get(c, row->region);
+    if (!w || !r) {
+        return;
+    }
+    if (heap_has(&w->node)) { /* by the old values */
+        heap_remove(&w->region->workers, &w->node);
+    }
+    w->region = r;
+    w->slots = row->slots;
+    w->is_eligible =
+        row->is_live && !row->is_draining && row->incarnation.length <= CORE_INCARNATION_MAX;
+    if (w->is_eligible && row->incarnation.length) {
+        memcpy(w->incarnation, row->incarnation.data, row->incarnation.length);
+        w->incarnation[row->incarnation.length] = '\0';
+    }
+    core__worker_place(c, w);
+}
+
 static void apply_workers(struct core *c, const struct core_world *world)
 {
     for (size_t i = 0; i < c->workers.count; i++) {
         struct core_worker *w = c->workers.objects[i];
         w->is_eligible = false;
+        core__worker_place(c, w);
     }
     for (size_t i = 0; i < world->worker_count; i++) {
-        const struct core_worker_row *row = &world->workers[i];
-        struct core_worker *w = core__worker_get(c, row->name);
-        struct core_region *r = core__region_get(c, row->region);
-        if (!w || !r) {
-            return;
-        }
-        w->region = r;
-        w->slots = row->slots;
-        w->is_eligible = row->is_live && !row->is_draining;
-        if (w->is_eligible) {
-            r->slots += w->slots;
-            r->busy += w->open;
-        }
+        apply_worker(c, &world->workers[i]);
     }
 }
 
@@ -183,6 +192,7 @@ void core__places_clear(struct core *c)
     for (size_t i = 0; i < c->regions.count; i++) {
         struct core_region *r = c->regions.objects[i];
         heap_close(&r->lanes);
+        heap_close(&r->workers);
         mem_free(r);
     }
     for (size_t i = 0; i < c->workers.count; i++) {

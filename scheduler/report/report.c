@@ -64,6 +64,7 @@ static void hand_over(struct report *r)
         .exit_code = m->exit_code,
         .signal = m->signal,
         .peak_rss_kb = m->peak_rss_kb,
+        .run_ms = m->run_ms,
         .result = m->result,
         .log_tail = m->log_tail,
     };

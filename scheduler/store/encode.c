@@ -2,6 +2,8 @@
 #include "common/json/json.h"
 #include "scheduler/store/store_int.h"
 
+enum { ARRAY_BYTES_MAX = 1 << 20 }; /* a batch of names of the largest size is 70 kB */
+
 static void write_id(struct json_writer *w, const char *key, struct core_id id)
 {
     json_write_text(w, key, span_of(core_id_format(id).text));
@@ -85,6 +87,9 @@ static void write_report(struct json_writer *w, const struct core_result *report
     if (report->peak_rss_kb > 0) {
         json_write_integer(w, "peak_rss_kb", report->peak_rss_kb);
     }
+    if (report->run_ms >= 0) {
+        json_write_integer(w, "run_ms", report->run_ms);
+    }
 }
 
 static void write_end(struct json_writer *w, const struct core_end *end)
@@ -142,6 +147,47 @@ int store__write_skips(struct buf *out, const struct core_skip *skips, size_t co
     }
     json_write_end(&w);
     return json_writer_finish(&w);
+}
+
+/* An element of an array of texts, quoted. */
+static int add_quoted(struct buf *out, struct span text)
+{
+    int rc = buf_add(out, "\"", 1);
+    for (size_t i = 0; rc == 0 && i < text.length; i++) {
+        bool is_special = text.data[i] == '"' || text.data[i] == '\\';
+        rc = is_special ? buf_add(out, "\\", 1) : 0;
+        rc = rc ? rc : buf_add(out, &text.data[i], 1);
+    }
+    return rc ? rc : buf_add(out, "\"", 1);
+}
+
+static int add_dispatch(struct buf *parts, const struct core_dispatch *job)
+{
+    int rc = buf_add_text(&parts[0], core_id_format(job->job).text);
+    rc = rc ? rc : buf_add_format(&parts[1], "%d", job->attempt);
+    rc = rc ? rc : add_quoted(&parts[2], job->region);
+    rc = rc ? rc : add_quoted(&parts[3], job->worker);
+    return rc ? rc : add_quoted(&parts[4], job->incarnation);
+}
+
+int store__write_dispatches(struct buf parts[STORE_DISPATCH_PARTS],
+                            const struct core_dispatch *jobs, size_t count)
+{
+    int rc = 0;
+    for (size_t p = 0; p < STORE_DISPATCH_PARTS; p++) {
+        buf_init(&parts[p], ARRAY_BYTES_MAX);
+        rc = rc ? rc : buf_add(&parts[p], "{", 1);
+    }
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        for (size_t p = 0; p < STORE_DISPATCH_PARTS && i > 0 && rc == 0; p++) {
+            rc = buf_add(&parts[p], ",", 1);
+        }
+        rc = rc ? rc : add_dispatch(parts, &jobs[i]);
+    }
+    for (size_t p = 0; p < STORE_DISPATCH_PARTS; p++) {
+        rc = rc ? rc : buf_add(&parts[p], "}", 1);
+    }
+    return rc;
 }
 
 int store__write_ids(struct buf *out, const struct core_id *ids, size_t count)

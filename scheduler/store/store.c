@@ -164,6 +164,7 @@ static void read_world_row(const struct pg_result *r, size_t i, struct core_worl
     } else {
         workers[world->worker_count++] =
             (struct core_worker_row){.name = pg_span(r, i, 1),
+                                     .incarnation = pg_span(r, i, 8),
                                      .region = pg_span(r, i, 2),
                                      .slots = (int)pg_integer(r, i, 4, 0),
                                      .is_live = pg_bool(r, i, 6),
@@ -394,12 +395,6 @@ static void port_fire(void *self, uint64_t token)
          NULL, 0);
 }
 
-static void port_undelivered(void *self, uint64_t token)
-{
-    send(self, token, STORE_CALL_RECORDS,
-         (struct statement)MIRROR("offers", "scheduler_offers($1)"), NULL, 0);
-}
-
 static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
 {
     struct store *s = self;
@@ -447,34 +442,24 @@ static void port_dispatch(void *self, uint64_t token, const struct core_dispatch
                           size_t count)
 {
     struct store *s = self;
-    struct buf part[3]; /* ids, numbers, regions */
-    int rc = 0;
-    for (size_t i = 0; i < 3; i++) {
-        buf_init(&part[i], JSON_BYTES_MAX);
-        rc = rc ? rc : buf_add(&part[i], "{", 1);
+    struct buf part[STORE_DISPATCH_PARTS];
+    char lease[NUMBER_SIZE];
+    const char *params[STORE_DISPATCH_PARTS + 1] = {NULL};
+    int rc = store__write_dispatches(part, jobs, count);
+    for (size_t i = 0; i < STORE_DISPATCH_PARTS && rc == 0; i++) {
+        params[i] = buf_text(&part[i]);
+        rc = params[i] ? 0 : ERR_NOMEM;
     }
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        const char *comma = i ? "," : "";
-        rc = buf_add_format(&part[0], "%s%s", comma, core_id_format(jobs[i].job).text);
-        rc = rc ? rc : buf_add_format(&part[1], "%s%d", comma, jobs[i].attempt);
-        /* A region's name is letters, digits and dashes: nothing to quote. */
-        rc = rc ? rc
-                : buf_add_format(&part[2], "%s\"%.*s\"", comma, (int)jobs[i].region.length,
-                                 jobs[i].region.data);
-    }
-    const char *params[3] = {NULL};
-    for (size_t i = 0; i < 3; i++) {
-        rc = rc ? rc : buf_add(&part[i], "}", 1);
-        params[i] = rc ? NULL : buf_text(&part[i]);
-        rc = params[i] ? rc : ERR_NOMEM;
-    }
+    (void)snprintf(lease, sizeof lease, "%d", s->options.undelivered_ms);
+    params[STORE_DISPATCH_PARTS] = lease;
     if (rc == 0) {
         send(s, token, STORE_CALL_RECORDS,
-             (struct statement)MIRROR("dispatch", "job_dispatch($1, $2, $3, $4)"), params, 3);
+             (struct statement)MIRROR("dispatch", "job_dispatch($1, $2, $3, $4, $5, $6, $7)"),
+             params, STORE_DISPATCH_PARTS + 1);
     } else {
-        lost(s, rc, "the offers could not be written");
+        lost(s, rc, "the assignments could not be written");
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < STORE_DISPATCH_PARTS; i++) {
         buf_close(&part[i]);
     }
 }
@@ -482,17 +467,19 @@ static void port_dispatch(void *self, uint64_t token, const struct core_dispatch
 static void port_finish(void *self, uint64_t token, const struct core_result *result)
 {
     struct store *s = self;
-    char number[NUMBER_SIZE], rss[NUMBER_SIZE];
+    char number[NUMBER_SIZE], rss[NUMBER_SIZE], run[NUMBER_SIZE];
     (void)snprintf(number, sizeof number, "%d", result->attempt);
     (void)snprintf(rss, sizeof rss, "%lld", (long long)result->peak_rss_kb);
+    (void)snprintf(run, sizeof run, "%lld", (long long)result->run_ms);
     struct uuid id = core_id_format(result->job);
     char *worker = mem_string(result->worker.data, result->worker.length);
     struct span given = result->result.length ? result->result : span_of("{}");
     char *json = mem_string(given.data, given.length);
-    const char *params[] = {id.text, number, worker, rss, json};
+    const char *params[] = {id.text, number, worker, rss, json, result->run_ms < 0 ? NULL : run};
     if (worker && json) {
         send(s, token, STORE_CALL_RECORDS,
-             (struct statement)MIRROR("finish", "job_finish($1, $2, $3, $4, $5, $6)"), params, 5);
+             (struct statement)MIRROR("finish", "job_finish($1, $2, $3, $4, $5, $6, $7)"), params,
+             6);
     } else {
         lost(s, ERR_NOMEM, "out of memory");
     }
@@ -574,6 +561,5 @@ struct core_store store_port(struct store *s)
         .quorum = port_quorum,
         .close = port_close,
         .cancel_children = port_cancel_children,
-        .undelivered = port_undelivered,
     };
 }

@@ -26,8 +26,8 @@ struct store_options {
     store_answer_cb on_answer;
     store_lost_cb on_lost;
     void *data;
-    int live_ms;        /* a worker that was not seen for so long has no slots */
-    int undelivered_ms; /* an offer that nobody took in this time is withdrawn */
+    int live_ms;        /* a worker that was not seen for so long is given nothing */
+    int undelivered_ms; /* what its worker does not hold after so long is taken back */
     int gone_ms;        /* a worker that was not seen for so long is marked as gone */
 };
 

@@ -54,6 +54,11 @@ MUST_CHECK int store__write_submissions(struct buf *out, const struct core_submi
                                         size_t count);
 MUST_CHECK int store__write_ends(struct buf *out, const struct core_end *ends, size_t count);
 MUST_CHECK int store__write_skips(struct buf *out, const struct core_skip *skips, size_t count);
+/* Ids, numbers, regions, workers, incarnations: an array a part. parts are initialised whatever is
+ * returned; close each. */
+enum { STORE_DISPATCH_PARTS = 5 };
+MUST_CHECK int store__write_dispatches(struct buf parts[STORE_DISPATCH_PARTS],
+                                       const struct core_dispatch *jobs, size_t count);
 /* "{id,id}" */
 MUST_CHECK int store__write_ids(struct buf *out, const struct core_id *ids, size_t count);
 

@@ -10,7 +10,7 @@ LANGUAGE sql IMMUTABLE AS $$
     ('queued', 'waiting'), ('queued', 'dispatched'), ('queued', 'cancelled'), ('queued', 'skipped'),
     ('queued', 'failed'),
     ('dispatched', 'running'), ('dispatched', 'queued'), ('dispatched', 'waiting'),
-    ('dispatched', 'cancelled'), ('dispatched', 'failed'),
+    ('dispatched', 'succeeded'), ('dispatched', 'cancelled'), ('dispatched', 'failed'),
     ('running', 'succeeded'), ('running', 'failed'), ('running', 'cancelled'), ('running', 'queued'),
     ('running', 'waiting'))
     OR (p_is_parent AND p_from IN ('waiting', 'queued') AND p_to = 'succeeded')

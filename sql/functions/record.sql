@@ -316,10 +316,19 @@ EXCEPTION
     RAISE EXCEPTION 'the result cannot be recorded: %', SQLERRM USING ERRCODE = 'MR010';
 END $$;
 
+-- Whether the worker that holds the attempt is of the job's region: texts stay there, and so does what
+-- is made from them. A worker that was started again elsewhere since is not the one that ran it.
+CREATE OR REPLACE FUNCTION meridian.is_resident(p_worker text, p_incarnation uuid, p_region text)
+RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+  SELECT NOT EXISTS (SELECT FROM meridian.worker w
+    WHERE w.name = p_worker AND w.incarnation = p_incarnation AND w.region <> p_region)
+$$;
+
 -- A successful attempt: 'committed', or 'duplicate' when exactly this attempt was committed before,
 -- or 'stale' when it no longer owns the job. The last two change nothing.
 CREATE OR REPLACE FUNCTION meridian.attempt_finish(p_term bigint, p_job uuid, p_number integer,
-  p_worker text, p_peak_rss_kb bigint, p_result jsonb)
+  p_worker text, p_peak_rss_kb bigint, p_result jsonb, p_run_ms bigint DEFAULT 0)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 DECLARE
@@ -333,17 +342,20 @@ BEGIN
   IF v_attempt.state = 'succeeded' AND v_attempt.worker = p_worker THEN
     RETURN 'duplicate';
   END IF;
-  IF v_attempt.state IS DISTINCT FROM 'running' OR v_job.state <> 'running'
-     OR v_job.attempt <> p_number OR v_attempt.worker IS DISTINCT FROM p_worker THEN
+  IF v_attempt.job IS NULL OR v_attempt.ended_at IS NOT NULL OR v_job.state NOT IN ('dispatched', 'running')
+     OR v_job.attempt <> p_number OR v_attempt.worker IS DISTINCT FROM p_worker
+     OR NOT is_resident(p_worker, v_attempt.incarnation, v_job.region) THEN
     RETURN 'stale';
   END IF;
   v_result := record_result(v_job, coalesce(nullif(p_result, 'null'), '{}'));
   UPDATE attempt
-  SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL, peak_rss_kb = p_peak_rss_kb
-  WHERE job = p_job AND number = p_number;
+  SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL, peak_rss_kb = p_peak_rss_kb,
+    started_at = coalesce(started_at, attempt_start(dispatched_at, p_run_ms))
+  WHERE job = p_job AND number = p_number RETURNING started_at INTO v_attempt.started_at;
   UPDATE job
-  SET state = 'succeeded', ended_at = now(), result = v_result, error_code = NULL, error_text = NULL
+  SET state = 'succeeded', started_at = coalesce(started_at, v_attempt.started_at), ended_at = now(),
+    result = v_result, error_code = NULL, error_text = NULL
   WHERE id = p_job;
-  PERFORM audit(p_job, p_number, 'scheduler', 'running', 'succeeded', 'finished by ' || p_worker, v_result);
+  PERFORM audit(p_job, p_number, 'scheduler', v_job.state, 'succeeded', 'finished by ' || p_worker, v_result);
   RETURN 'committed';
 END $$;

@@ -34,7 +34,7 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
                WHEN 'afterok' THEN n.state IS DISTINCT FROM 'succeeded'
                WHEN 'afternotok' THEN n.ended_at IS NULL OR n.state = 'succeeded'
                ELSE n.ended_at IS NULL END) END AS needs,
-  CASE WHEN j.state = 'running'
+  CASE WHEN j.state IN ('dispatched', 'running')
        THEN (SELECT a.worker FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
        END AS worker,
   CASE WHEN j.state = 'dispatched' THEN j.spec::text END AS spec,
@@ -54,8 +54,15 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
   CASE WHEN j.quorum IS NOT NULL AND j.ended_at IS NULL
        THEN (SELECT count(*)::integer FROM meridian.job c WHERE c.parent = j.id AND c.is_member
              AND (c.ended_at IS NULL OR c.replayed_by IS NULL)) END AS members,
-  CASE WHEN j.quorum IS NOT NULL THEN j.spec ->> 'stragglers' END AS stragglers
-FROM meridian.job j;
+  CASE WHEN j.quorum IS NOT NULL THEN j.spec ->> 'stragglers' END AS stragglers,
+  -- Of the worker that it is assigned to. Only job_dispatch, which holds the worker's row, may read a
+  -- time from it that is not younger than the assignment.
+  d.incarnation, d.mono_ms AS worker_mono_ms
+FROM meridian.job j
+LEFT JOIN LATERAL (
+  SELECT a.incarnation, w.mono_ms
+  FROM meridian.attempt a JOIN meridian.worker w ON w.name = a.worker AND w.incarnation = a.incarnation
+  WHERE j.state = 'dispatched' AND a.job = j.id AND a.number = j.attempt) d ON true;
 
 -- Reading -----------------------------------------------------------------------------------------
 
@@ -102,31 +109,33 @@ END $$;
 -- Markets, regions, workers and pauses, a row each.
 CREATE OR REPLACE FUNCTION meridian.scheduler_world(p_term bigint, p_live_ms integer)
 RETURNS TABLE (what text, name text, region text, weight double precision, number integer,
-  is_paused boolean, is_live boolean, is_draining boolean)
+  is_paused boolean, is_live boolean, is_draining boolean, incarnation uuid)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM assert_term(p_term);
   RETURN QUERY
-    SELECT 'all', ''::text, NULL::text, NULL::float8, NULL::integer, true, NULL::boolean, NULL::boolean
+    SELECT 'all', ''::text, NULL::text, NULL::float8, NULL::integer, true, NULL::boolean, NULL::boolean,
+      NULL::uuid
     FROM pause WHERE scope = 'all'
     UNION ALL
     SELECT 'region', r.name, NULL, NULL, NULL,
-      EXISTS (SELECT FROM pause p WHERE p.scope = 'region' AND p.name = r.name), NULL, NULL
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'region' AND p.name = r.name), NULL, NULL, NULL
     FROM region r
     UNION ALL
     SELECT 'market', m.code, m.region, m.weight, m.max_running,
-      EXISTS (SELECT FROM pause p WHERE p.scope = 'market' AND p.name = m.code), NULL, NULL
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'market' AND p.name = m.code), NULL, NULL, NULL
     FROM market m WHERE m.removed_at IS NULL
     UNION ALL
     SELECT 'worker', w.name, w.region, NULL, w.slots, NULL,
       w.state <> 'gone' AND w.seen_at > clock_timestamp() - p_live_ms * interval '1 millisecond',
-      w.state = 'draining' OR w.drain_requested_at IS NOT NULL
+      w.state = 'draining' OR w.drain_requested_at IS NOT NULL, w.incarnation
     FROM worker w WHERE w.state <> 'gone';
 END $$;
 
--- Attempts whose time is up: the lease ran out, or nobody took the offer. Workers that were not seen
--- for long are marked as gone (their next renewal brings them back).
+-- Attempts whose time is up: a worker stopped renewing, or never said that it holds what it was given
+-- (those from before assignment belong to nobody). Workers that were not seen for long are marked as
+-- gone (their next renewal brings them back).
 CREATE OR REPLACE FUNCTION meridian.scheduler_sweep(p_term bigint, p_undelivered_ms integer,
   p_gone_ms integer)
 RETURNS TABLE (job uuid, number integer, expiry text, was_draining boolean)
@@ -142,20 +151,9 @@ BEGIN
         false)
     FROM attempt a LEFT JOIN worker w ON w.name = a.worker
     WHERE a.ended_at IS NULL
-      AND ((a.state = 'running' AND a.lease_expires_at <= clock_timestamp())
-        OR (a.state = 'dispatched'
-            AND a.dispatched_at < clock_timestamp() - p_undelivered_ms * interval '1 millisecond'))
+      AND coalesce(a.lease_expires_at, a.dispatched_at + p_undelivered_ms * interval '1 millisecond')
+        <= clock_timestamp()
     ORDER BY a.job LIMIT 1000;
-END $$;
-
--- What is offered and not yet claimed, to be offered again.
-CREATE OR REPLACE FUNCTION meridian.scheduler_offers(p_term bigint)
-RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
-BEGIN
-  PERFORM assert_term(p_term);
-  RETURN QUERY SELECT m.* FROM job j JOIN job_mirror m ON m.id = j.id
-    WHERE j.state = 'dispatched' AND j.ended_at IS NULL ORDER BY j.id;
 END $$;
 
 -- What fan-out needs: the parent ('job'), the task's source markets ('source'), all markets ('market').
@@ -215,40 +213,57 @@ END $$;
 
 -- Moves -------------------------------------------------------------------------------------------
 
--- queued -> dispatched, with a new attempt of the number that the scheduler named.
+-- queued -> dispatched, with a new attempt of the number, on the worker and incarnation that the
+-- scheduler named; its lease starts now. Left queued is what is no longer so: the job was cancelled, the
+-- worker has gone, drains, or is of another region. The workers' rows are held until the commit, so that a
+-- renewal either sees the assignment or comes before it, and none is given to a worker that drains.
 CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
-  p_regions text[])
+  p_regions text[], p_workers text[], p_incarnations uuid[], p_lease_ms integer)
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   PERFORM assert_term(p_term);
+  PERFORM FROM worker WHERE name = ANY (p_workers) ORDER BY name FOR SHARE;
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
   WITH asked AS (
-    SELECT * FROM unnest(p_ids, p_numbers, p_regions) AS a(id, number, region)
+    SELECT * FROM unnest(p_ids, p_numbers, p_regions, p_workers, p_incarnations)
+      AS a(id, number, region, worker, incarnation)
   ), moved AS (
     UPDATE job j SET state = 'dispatched', attempt = a.number, region = a.region
-    FROM asked a
+    FROM asked a JOIN worker w ON w.name = a.worker AND w.incarnation = a.incarnation
+      AND w.region = a.region AND w.state = 'up' AND w.drain_requested_at IS NULL
     WHERE j.id = a.id AND j.state = 'queued' AND j.attempt = a.number - 1
       AND j.cancel_requested_at IS NULL AND coalesce(j.region, a.region) = a.region
-    RETURNING j.id, j.attempt, j.region, j.queued_at
+    RETURNING j.id, j.attempt, j.region, j.queued_at, a.worker, a.incarnation
   ), opened AS (
-    INSERT INTO attempt (job, number, state, region, queued_at, dispatched_at)
-    SELECT id, attempt, 'dispatched', region, queued_at, clock_timestamp() FROM moved
+    INSERT INTO attempt (job, number, state, region, worker, incarnation, queued_at, dispatched_at,
+      lease_expires_at)
+    SELECT id, attempt, 'dispatched', region, worker, incarnation, queued_at, clock_timestamp(),
+      clock_timestamp() + p_lease_ms * interval '1 millisecond'
+    FROM moved
   )
   INSERT INTO event (job, attempt, actor, from_state, to_state, reason)
-  SELECT id, attempt, 'scheduler', 'queued', 'dispatched', 'offered to region ' || region FROM moved;
+  SELECT id, attempt, 'scheduler', 'queued', 'dispatched', 'assigned to worker ' || worker FROM moved;
   RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids);
 END $$;
 
 -- A result that a worker reported as a success, and what the job is afterwards.
 CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_job uuid, p_number integer,
-  p_worker text, p_peak_rss_kb bigint, p_result jsonb)
+  p_worker text, p_peak_rss_kb bigint, p_result jsonb, p_run_ms bigint)
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-  PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result);
+  PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result, p_run_ms);
   RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_job;
 END $$;
+
+-- When an attempt that ran for so long began; null when it never did.
+CREATE OR REPLACE FUNCTION meridian.attempt_start(p_dispatched_at timestamptz, p_run_ms bigint)
+RETURNS timestamptz
+LANGUAGE sql VOLATILE AS $$
+  SELECT CASE WHEN p_run_ms IS NOT NULL
+    THEN greatest(p_dispatched_at, clock_timestamp() - p_run_ms * interval '1 millisecond') END
+$$;
 
 -- Whether the attempt is still what the scheduler takes it for; locks both rows.
 CREATE OR REPLACE FUNCTION meridian.attempt_is_due(p_job uuid, p_number integer, p_outcome text,
@@ -266,8 +281,9 @@ BEGIN
   END IF;
   RETURN CASE p_outcome
     WHEN 'undelivered' THEN v_attempt.state = 'dispatched'
+      AND (v_attempt.lease_expires_at IS NULL OR v_attempt.lease_expires_at <= clock_timestamp())
     WHEN 'lost' THEN v_attempt.state = 'running' AND v_attempt.lease_expires_at <= clock_timestamp()
-    ELSE v_attempt.state = 'running' AND v_attempt.worker IS NOT DISTINCT FROM p_worker END;
+    ELSE v_attempt.worker IS NOT DISTINCT FROM p_worker END;
 END $$;
 
 -- The end of one attempt other than by success, and what becomes of its job: the scheduler decided,
@@ -297,7 +313,7 @@ BEGIN
   SELECT * INTO v_attempt FROM attempt WHERE job = v_job.id AND number = v_job.attempt;
   v_text := CASE v_outcome
     WHEN 'lost' THEN format('worker %s stopped renewing its lease', v_attempt.worker)
-    WHEN 'undelivered' THEN format('no worker of region %s took it in time', v_job.region)
+    WHEN 'undelivered' THEN format('worker %s did not take it in time', coalesce(v_attempt.worker, 'of none'))
     ELSE v_text END;
   IF (p_end ->> 'ooms')::integer > 0 THEN
     v_memory := memory_class(v_job.memory_mb, v_job.region, (p_end ->> 'memory_max_mb')::integer);
@@ -319,6 +335,7 @@ BEGIN
     WHEN (p_end ->> 'delay_ms')::bigint > 0 THEN 'waiting'
     ELSE 'queued' END;
   UPDATE attempt SET state = v_outcome, ended_at = now(), lease_expires_at = NULL,
+    started_at = coalesce(started_at, attempt_start(dispatched_at, (p_end ->> 'run_ms')::bigint)),
     exit_code = (p_end ->> 'exit_code')::integer, signal = (p_end ->> 'signal')::integer,
     peak_rss_kb = (p_end ->> 'peak_rss_kb')::bigint, error_code = v_code,
     error_class = p_end ->> 'error_class', error_text = v_text,

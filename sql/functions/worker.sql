@@ -1,23 +1,25 @@
 -- What a worker may do to the record, and how it reads texts. Every function is fenced: by the
 -- worker's incarnation (a supervisor that was replaced changes nothing) and by the attempt's number.
--- Locks are taken job first, then attempt, in order of the job's id.
+-- Locks are taken worker first, then job, then attempt, jobs in the order of their ids.
 
 -- A supervisor introduces itself. p_is_start is true until the first hello of this incarnation was
 -- answered: only a start may take a name over; a reconnect of a replaced incarnation is refused.
 -- Attempts of older incarnations of the name lose their lease at once, so they run again soon.
 CREATE OR REPLACE FUNCTION meridian.worker_hello(p_worker text, p_incarnation uuid, p_is_start boolean,
   p_region text, p_host text, p_pid integer, p_slots integer, p_threads integer,
-  p_memory_mb integer, p_version text) RETURNS boolean
+  p_memory_mb integer, p_version text, p_mono_ms bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 DECLARE
   v_taken boolean;
 BEGIN
   INSERT INTO meridian.region (name) VALUES (p_region) ON CONFLICT (name) DO NOTHING;
-  INSERT INTO meridian.worker AS w (name, incarnation, region, host, pid, slots, threads, memory_mb, version)
-  VALUES (p_worker, p_incarnation, p_region, p_host, p_pid, p_slots, p_threads, p_memory_mb, p_version)
+  INSERT INTO meridian.worker AS w (name, incarnation, region, host, pid, slots, threads, memory_mb, version,
+    mono_ms)
+  VALUES (p_worker, p_incarnation, p_region, p_host, p_pid, p_slots, p_threads, p_memory_mb, p_version,
+    p_mono_ms)
   ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, region = excluded.region,
     host = excluded.host, pid = excluded.pid, slots = excluded.slots, threads = excluded.threads,
-    memory_mb = excluded.memory_mb, version = excluded.version,
+    memory_mb = excluded.memory_mb, version = excluded.version, mono_ms = excluded.mono_ms,
     state = CASE WHEN w.incarnation = excluded.incarnation THEN w.state ELSE 'up' END,
     drain_requested_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.drain_requested_at END,
     started_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.started_at ELSE now() END,
@@ -28,86 +30,85 @@ BEGIN
     RETURN false;
   END IF;
   UPDATE meridian.attempt SET lease_expires_at = least(lease_expires_at, now())
-  WHERE worker = p_worker AND incarnation <> p_incarnation AND state = 'running';
+  WHERE worker = p_worker AND incarnation <> p_incarnation AND ended_at IS NULL;
   RETURN true;
 END $$;
 
--- A supervisor leaves. False when a newer incarnation has the name.
+-- A supervisor leaves; what it was given and never said to hold goes back at once. False when a newer
+-- incarnation has the name.
 CREATE OR REPLACE FUNCTION meridian.worker_bye(p_worker text, p_incarnation uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 BEGIN
   UPDATE meridian.worker SET state = 'gone', seen_at = now()
   WHERE name = p_worker AND incarnation = p_incarnation;
-  RETURN FOUND;
-END $$;
-
--- dispatched -> running, for one worker only. True for the winner, also when it asks again because
--- the first answer was lost. False: another has it, it was cancelled or requeued, or it belongs to
--- another region than the worker or the message says.
-CREATE OR REPLACE FUNCTION meridian.attempt_claim(p_job uuid, p_number integer, p_worker text,
-  p_incarnation uuid, p_region text, p_ttl_ms integer) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
-DECLARE
-  v_job meridian.job;
-  v_attempt meridian.attempt;
-BEGIN
-  PERFORM 1 FROM meridian.worker
-  WHERE name = p_worker AND incarnation = p_incarnation AND region = p_region;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  SELECT * INTO v_job FROM meridian.job WHERE id = p_job FOR UPDATE;
-  IF NOT FOUND OR v_job.region IS DISTINCT FROM p_region OR v_job.attempt <> p_number THEN
-    RETURN false;
-  END IF;
-  SELECT * INTO v_attempt FROM meridian.attempt WHERE job = p_job AND number = p_number FOR UPDATE;
-  IF NOT FOUND OR v_attempt.region <> p_region THEN
-    RETURN false;
-  END IF;
-  IF v_attempt.state = 'running' AND v_attempt.worker = p_worker
-     AND v_attempt.incarnation = p_incarnation THEN
-    UPDATE meridian.attempt SET lease_expires_at = now() + p_ttl_ms * interval '1 millisecond'
-    WHERE job = p_job AND number = p_number;
-    RETURN true;
-  END IF;
-  IF v_attempt.state <> 'dispatched' OR v_job.state <> 'dispatched'
-     OR v_job.cancel_requested_at IS NOT NULL THEN
-    RETURN false;
-  END IF;
-  UPDATE meridian.attempt SET state = 'running', worker = p_worker, incarnation = p_incarnation,
-    started_at = now(), lease_expires_at = now() + p_ttl_ms * interval '1 millisecond'
-  WHERE job = p_job AND number = p_number;
-  UPDATE meridian.job SET state = 'running', started_at = coalesce(started_at, now()) WHERE id = p_job;
-  INSERT INTO meridian.event (job, attempt, actor, from_state, to_state, reason)
-  VALUES (p_job, p_number, 'worker ' || p_worker, 'dispatched', 'running', 'claimed');
+  UPDATE meridian.attempt SET lease_expires_at = least(lease_expires_at, now())
+  WHERE worker = p_worker AND incarnation = p_incarnation AND ended_at IS NULL AND state = 'dispatched';
   RETURN true;
 END $$;
 
--- Renews the leases of the attempts that a supervisor holds (running, or ended with a result that
--- is not yet committed) and stores their progress. One row for each, in the order asked, then one
--- row with job null about the worker itself: 'up', 'drain', or 'unknown' when the incarnation is
--- not the current one (say hello; if that is refused, another worker has the name).
+-- Attempts that a supervisor says it has started: dispatched -> running, since p_run_ms ago.
+CREATE OR REPLACE FUNCTION meridian.attempt_started(p_worker text, p_incarnation uuid, p_jobs uuid[],
+  p_numbers integer[], p_run_ms bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_new uuid[] := ARRAY(SELECT a.job FROM unnest(p_jobs, p_numbers) AS held (job, number)
+    JOIN attempt a ON a.job = held.job AND a.number = held.number
+    WHERE a.state = 'dispatched' AND a.worker = p_worker AND a.incarnation = p_incarnation);
+BEGIN
+  IF v_new = '{}' THEN
+    RETURN;
+  END IF;
+  PERFORM FROM job WHERE id = ANY (v_new) ORDER BY id FOR UPDATE;
+  WITH started AS (
+    UPDATE attempt a SET state = 'running', started_at = attempt_start(a.dispatched_at, held.run_ms)
+    FROM unnest(p_jobs, p_numbers, p_run_ms) AS held (job, number, run_ms)
+    WHERE a.job = held.job AND a.number = held.number AND a.job = ANY (v_new) AND a.state = 'dispatched'
+      AND a.worker = p_worker AND a.incarnation = p_incarnation
+    RETURNING a.job, a.number, a.started_at
+  ), moved AS (
+    UPDATE job j SET state = 'running', started_at = coalesce(j.started_at, s.started_at)
+    FROM started s WHERE j.id = s.job
+  )
+  INSERT INTO event (job, attempt, actor, from_state, to_state, reason)
+  SELECT s.job, s.number, 'worker ' || p_worker, 'dispatched', 'running', 'started' FROM started s;
+END $$;
+
+-- Renews the leases of the attempts that a supervisor holds (in a runner for p_run_ms, or ended with a
+-- result that is not yet committed), stores their progress, and notes the supervisor's own clock at the
+-- start of the call. One row for each that it named, in that order; then what it was given and does not
+-- hold, with all that is needed to run it (a message may be lost: one that was sent within the last
+-- second may still be on its way); then one row with job null about the worker itself: 'up', 'drain', or
+-- 'unknown' when the incarnation is not the current one (say hello; if that is refused, another worker has
+-- the name).
 --   ok      go on                          cancel  somebody asked for it to end; the lease goes on
 --   closed  this attempt has ended          fenced  it never was, or is no longer, this worker's
-CREATE OR REPLACE FUNCTION meridian.lease_renew(p_worker text, p_incarnation uuid, p_jobs uuid[],
-  p_numbers integer[], p_progress jsonb[], p_ttl_ms integer)
-RETURNS TABLE (job uuid, number integer, verdict text)
+--   take    given to this worker p_age_ms ago, and not held
+-- The lease of what is only taken goes on with the next renewal, which names it.
+CREATE OR REPLACE FUNCTION meridian.lease_renew(p_worker text, p_incarnation uuid, p_mono_ms bigint,
+  p_is_draining boolean, p_jobs uuid[], p_numbers integer[], p_run_ms bigint[], p_progress jsonb[],
+  p_ttl_ms integer)
+RETURNS TABLE (job uuid, number integer, verdict text, age_ms bigint, kind text, market text, task text,
+  region text, spec text, night text, memory_mb integer, time_limit_s integer, threads integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   v_drain boolean;
 BEGIN
-  UPDATE meridian.worker SET seen_at = now(),
-    state = CASE WHEN drain_requested_at IS NULL THEN 'up' ELSE 'draining' END
+  UPDATE meridian.worker SET seen_at = clock_timestamp(), mono_ms = p_mono_ms,
+    state = CASE WHEN p_is_draining OR drain_requested_at IS NOT NULL THEN 'draining' ELSE 'up' END
   WHERE name = p_worker AND incarnation = p_incarnation
   RETURNING drain_requested_at IS NOT NULL INTO v_drain;
+  PERFORM meridian.attempt_started(p_worker, p_incarnation, p_jobs, p_numbers, p_run_ms);
 
   PERFORM 1 FROM meridian.attempt a
     JOIN unnest(p_jobs, p_numbers) AS held (job, number) ON a.job = held.job AND a.number = held.number
   WHERE a.state = 'running' AND a.worker = p_worker AND a.incarnation = p_incarnation
   ORDER BY a.job FOR UPDATE OF a;
 
-  UPDATE meridian.attempt a SET lease_expires_at = now() + p_ttl_ms * interval '1 millisecond',
+  UPDATE meridian.attempt a SET lease_expires_at = clock_timestamp() + p_ttl_ms * interval '1 millisecond',
     progress = coalesce(held.progress, a.progress)
   FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress)
   WHERE a.job = held.job AND a.number = held.number AND a.state = 'running'
@@ -121,14 +122,26 @@ BEGIN
       WHEN a.state <> 'running' THEN 'closed'
       WHEN j.cancel_requested_at IS NOT NULL THEN 'cancel'
       ELSE 'ok'
-    END
+    END, NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL, NULL::integer, NULL::integer, NULL::integer
   FROM unnest(p_jobs, p_numbers) WITH ORDINALITY AS held (job, number, position)
   LEFT JOIN meridian.attempt a ON a.job = held.job AND a.number = held.number
   LEFT JOIN meridian.job j ON j.id = held.job
   ORDER BY held.position;
 
+  RETURN QUERY
+  SELECT a.job, a.number, CASE WHEN j.cancel_requested_at IS NULL THEN 'take' ELSE 'cancel' END,
+    greatest(0, ceil(extract(epoch FROM clock_timestamp() - a.dispatched_at) * 1000))::bigint, j.kind,
+    j.market, j.task, j.region, j.spec::text, j.night::text, j.memory_mb, j.time_limit_s, j.threads
+  FROM meridian.attempt a JOIN meridian.job j ON j.id = a.job
+  WHERE a.worker = p_worker AND a.incarnation = p_incarnation AND a.ended_at IS NULL
+    AND a.state = 'dispatched' AND a.dispatched_at <= clock_timestamp() - interval '1 second'
+    AND a.lease_expires_at > clock_timestamp()
+  ORDER BY a.dispatched_at, a.job LIMIT 256;
+
   RETURN QUERY SELECT NULL::uuid, NULL::integer,
-    CASE v_drain WHEN true THEN 'drain' WHEN false THEN 'up' ELSE 'unknown' END;
+    CASE v_drain WHEN true THEN 'drain' WHEN false THEN 'up' ELSE 'unknown' END,
+    NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer,
+    NULL::integer, NULL::integer;
 END $$;
 
 -- Texts (data database of the region) -----------------------------------------------------------

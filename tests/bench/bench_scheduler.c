@@ -79,7 +79,7 @@ static void measure_rounds(struct bench *b)
     while (!bench_claim(&w, &job, 1000)) {
     }
     for (int i = 0; i < ROUNDS; i++) {
-        bench_renew(&w, "00000000-0000-0000-0000-000000000000", 1);
+        (void)bench_renew(&w, "00000000-0000-0000-0000-000000000000", 1);
         int64_t start = clock_mono_us();
         bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
         us[i] = bench_await_offer(&w, &job) - start;

@@ -98,7 +98,7 @@ INSERT INTO meridian.event (at, job, attempt, actor, from_state, to_state, reaso
 SELECT due, j.id, NULL, 'scheduler', s.f, s.t, s.r
 FROM history, unnest(ARRAY[finetune, evaluate]) AS j(id),
   (VALUES (NULL, 'waiting', 'admitted'), ('waiting', 'queued', 'released'),
-    ('queued', 'dispatched', 'dispatched'), ('dispatched', 'running', 'claimed'),
+    ('queued', 'dispatched', 'dispatched'), ('dispatched', 'running', 'started'),
     ('running', 'succeeded', 'finished')) AS s(f, t, r)
 WHERE fate = 'done';
 

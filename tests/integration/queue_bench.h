@@ -1,6 +1,7 @@
 /*
- * A scheduler under test: its servers, its program, a client that submits and a worker that claims
- * and reports, all as the real ones do it. Every helper fails the test when it cannot do its part.
+ * A scheduler under test: its servers, its program, a client that submits and a worker that takes
+ * what it is given and reports, all as the real ones do it. Every helper fails the test when it
+ * cannot do its part.
  */
 #ifndef TESTS_INTEGRATION_QUEUE_BENCH_H
 #define TESTS_INTEGRATION_QUEUE_BENCH_H
@@ -128,7 +129,8 @@ static inline void bench_init(struct bench *b, struct servers *servers, const ch
     (void)bench_ask(b, "SELECT meridian.task_set('intent', ARRAY['de-DE', 'fr-FR'], 'test')");
 }
 
-static inline pid_t bench_start(struct bench *b, const char *log_name)
+static inline pid_t bench_start_with(struct bench *b, const char *log_name,
+                                     const char *undelivered_after)
 {
     const char *argv[] = {"meridian-scheduler",
                           "--redis-url",
@@ -138,11 +140,16 @@ static inline pid_t bench_start(struct bench *b, const char *log_name)
                           "--redis-prefix",
                           b->prefix,
                           "--undelivered-after",
-                          "1500ms",
+                          undelivered_after,
                           "--leader-ttl",
                           "2s",
                           NULL};
     return servers_spawn(b->servers, "meridian-scheduler", argv, NULL, log_name);
+}
+
+static inline pid_t bench_start(struct bench *b, const char *log_name)
+{
+    return bench_start_with(b, log_name, "1500ms");
 }
 
 static inline void bench_close(struct bench *b)
@@ -235,24 +242,23 @@ static inline void bench_hello(struct bench_worker *w, struct bench *b, const ch
     char sql[512];
     (void)snprintf(
         sql, sizeof sql,
-        "SELECT meridian.worker_hello('%s', '%s', true, '%s', 'host', 1, %d, 1, 1024, '0')", name,
-        w->incarnation.text, region, slots);
+        "SELECT meridian.worker_hello('%s', '%s', true, '%s', 'host', 1, %d, 1, 1024, '0', 7)",
+        name, w->incarnation.text, region, slots);
     assert_string_equal(bench_ask(b, sql), "t");
     struct message_report m = {.type = MESSAGE_HELLO, .slots = slots, .free = slots};
     (void)snprintf(m.region, sizeof m.region, "%s", region);
     bench_report(w, &m);
 }
 
-/* Renews what it holds. */
-static inline void bench_renew(struct bench_worker *w, const char *job, int attempt)
+/* Renews what it holds: the record's verdict. */
+static inline const char *bench_renew(struct bench_worker *w, const char *job, int attempt)
 {
     char sql[512];
-    (void)snprintf(
-        sql, sizeof sql,
-        "SELECT count(*) FROM meridian.lease_renew('%s', '%s', '{%s}', '{%d}', '{null}', "
-        "15000)",
-        w->name, w->incarnation.text, job, attempt);
-    (void)bench_ask(w->bench, sql);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT verdict FROM meridian.lease_renew('%s', '%s', 7, false, '{%s}', '{%d}',"
+                   " '{0}', '{null}', 15000)",
+                   w->name, w->incarnation.text, job, attempt);
+    return bench_ask(w->bench, sql);
 }
 
 struct bench_take {
@@ -270,7 +276,7 @@ static inline void bench_on_ready(const struct redis_entry *entry, void *data)
     take->count++;
 }
 
-/* Takes one offer, without claiming it; false when none came in time. */
+/* Takes one message, without telling the record; false when none came in time. */
 static inline bool bench_take_offer(struct bench_worker *w, struct message_ready *ret,
                                     int timeout_ms)
 {
@@ -278,36 +284,27 @@ static inline bool bench_take_offer(struct bench_worker *w, struct message_ready
     char block[16];
     struct err_buf e = {{0}};
     const struct redis_reply *reply = NULL;
-    (void)snprintf(key, sizeof key, "{%s}:ready:%s", w->bench->prefix, w->region);
+    (void)snprintf(key, sizeof key, "{%s}:ready:%s", w->bench->prefix, w->name);
     (void)snprintf(block, sizeof block, "%d", timeout_ms);
-    const char *args[] = {"XREADGROUP", "GROUP", "workers", w->name, "COUNT", "1",
-                          "BLOCK",      block,   "STREAMS", key,     ">"};
-    int rc = redis_sync_send_texts(w->bench->redis, args, 11, timeout_ms + 5000, &reply, &e);
-    if (rc == ERR_NOTFOUND) { /* nobody has read this stream yet, or Redis has forgotten */
-        int made = REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XGROUP", "CREATE", key, "workers",
-                                   "0", "MKSTREAM");
-        assert_true(made == 0 || made == ERR_EXISTS);
-        rc = redis_sync_send_texts(w->bench->redis, args, 11, timeout_ms + 5000, &reply, &e);
-    }
+    const char *args[] = {"XREAD", "COUNT", "1", "BLOCK", block, "STREAMS", key, "0"};
+    int rc = redis_sync_send_texts(w->bench->redis, args, 8, timeout_ms + 5000, &reply, &e);
     struct bench_take take = {.message = ret};
     (void)redis_read_entries(rc ? NULL : reply, bench_on_ready, &take);
     if (take.count == 0) {
         return false;
     }
-    if (REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XACK", key, "workers", take.id)) {
+    assert_string_equal(ret->incarnation.text, w->incarnation.text);
+    assert_int_equal(ret->worker_mono_ms, 7);
+    if (REDIS_SYNC_CALL(w->bench->redis, &reply, &e, "XDEL", key, take.id)) {
         fail_msg("%s", e.text);
     }
     return true;
 }
 
-/* Claims what was taken; false when another attempt is meant by now. */
+/* Tells the record that it holds what was taken; false when another attempt is meant by now. */
 static inline bool bench_claim_offer(struct bench_worker *w, const struct message_ready *offer)
 {
-    char sql[512];
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT meridian.attempt_claim('%s', %d, '%s', '%s', '%s', 15000)",
-                   offer->job.text, offer->attempt, w->name, w->incarnation.text, w->region);
-    return strcmp(bench_ask(w->bench, sql), "t") == 0;
+    return strcmp(bench_renew(w, offer->job.text, offer->attempt), "ok") == 0;
 }
 
 /* When the next offer came, in microseconds of the monotonic clock. */
@@ -320,20 +317,24 @@ static inline int64_t bench_await_offer(struct bench_worker *w, struct message_r
     return clock_mono_us();
 }
 
-/* Takes one offer and claims it. False when none came, or another attempt had been meant. */
+/* Takes one message and tells the record. False when none came, or another attempt had been meant.
+ */
 static inline bool bench_claim(struct bench_worker *w, struct message_ready *ret, int timeout_ms)
 {
-    bench_renew(w, "00000000-0000-0000-0000-000000000000", 1); /* a worker shows that it lives */
+    (void)bench_renew(w, "00000000-0000-0000-0000-000000000000",
+                      1); /* a worker shows that it lives */
     return bench_take_offer(w, ret, timeout_ms) && bench_claim_offer(w, ret);
 }
 
 static inline void bench_result(struct bench_worker *w, const struct message_ready *job,
                                 enum message_outcome outcome, const char *code)
 {
-    struct message_report m = {
-        .type = MESSAGE_RESULT,
-        .result = {
-            .job = job->job, .attempt = job->attempt, .outcome = outcome, .peak_rss_kb = 1000}};
+    struct message_report m = {.type = MESSAGE_RESULT,
+                               .result = {.job = job->job,
+                                          .attempt = job->attempt,
+                                          .outcome = outcome,
+                                          .peak_rss_kb = 1000,
+                                          .run_ms = 1}};
     if (outcome == MESSAGE_SUCCEEDED) {
         m.result.result = span_of("{\"output\":\"done\"}");
     } else if (code) {

@@ -1,7 +1,7 @@
-/* meridian-worker against a real Redis and PostgreSQL: claims, failures, limits, stops. */
+/* meridian-worker against a real Redis and PostgreSQL: assignments, failures, limits, stops. */
 #include "tests/integration/worker_fixture.h"
 
-/* A dispatched noop is claimed, run and reported; once it is recorded the worker lets go of it. */
+/* An assigned noop is run and reported; once it is recorded the worker lets go of it. */
 static void test_worker_runs_a_job(void **state)
 {
     struct fixture *f = *state;
@@ -33,7 +33,10 @@ static void test_worker_runs_a_job(void **state)
     assert_true(sql_is(f, "gone", "SELECT state FROM meridian.worker WHERE name = 'runs'"));
     assert_true(sql_is(f, "1",
                        "SELECT count(*) FROM meridian.event WHERE job = '%s'"
-                       " AND reason = 'claimed'",
+                       " AND to_state = 'succeeded'",
+                       j.id.text));
+    assert_true(sql_is(f, "t",
+                       "SELECT started_at >= dispatched_at FROM meridian.attempt WHERE job = '%s'",
                        j.id.text));
 }
 
@@ -59,35 +62,119 @@ static void test_worker_check_tells_whether_it_lives(void **state)
     assert_int_equal(check_of(f, "checked"), 1);
 }
 
-/* The same ready message twice: one claim, and nothing is left in the stream. */
+static void wait_stream_empty(struct fixture *f)
+{
+    const struct redis_reply *reply = NULL;
+    struct err_buf e = {{0}};
+    char key[128];
+    (void)snprintf(key, sizeof key, "{meridian}:ready:%s", f->worker);
+    for (int64_t end = clock_mono_ms() + WAIT_MS;; (void)usleep(10000)) {
+        assert_int_equal(REDIS_SYNC_CALL(fixture_redis(f), &reply, &e, "XLEN", key), 0);
+        if (redis_reply_integer(reply) == 0) {
+            return;
+        }
+        assert_true(clock_mono_ms() < end);
+    }
+}
+
+/* Lines "attempt 1 starts" among the log lines of the job: how often a runner had it. */
+static int starts_of(struct fixture *f, const struct job *j)
+{
+    const struct redis_reply *lines = NULL;
+    struct err_buf e = {{0}};
+    char key[128];
+    int starts = 0;
+    (void)snprintf(key, sizeof key, "{meridian}:log:%s", j->id.text);
+    assert_int_equal(REDIS_SYNC_CALL(fixture_redis(f), &lines, &e, "LRANGE", key, "0", "-1"), 0);
+    for (size_t i = 0; i < redis_reply_count(lines); i++) {
+        starts += strstr(redis_reply_text(redis_reply_at(lines, i)).data, "starts") != NULL;
+    }
+    return starts;
+}
+
+/* The same assignment as two messages, handed over by the record, and once more when it is over: it
+ * runs once, and nothing is left in the stream. */
 static void test_worker_runs_a_duplicate_once(void **state)
 {
     struct fixture *f = *state;
     struct job j;
     struct outcome o;
-    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 300}", 64, 60);
-    job_send(f, &j, "emea");
     pid_t pid = worker_start(f, "twice", "emea", "30s");
+    job_dispatch(f, &j, "noop", "emea", "{\"sleep_ms\": 100}", 64, 60);
+    job_send(f, &j);
     wait_report(f, &j, &o);
     mem_free(o.result);
-    job_send(f, &j, "emea"); /* and once more while the result waits to be recorded */
-    const struct redis_reply *reply = NULL;
-    struct err_buf e = {{0}};
-    for (int64_t end = clock_mono_ms() + WAIT_MS;;) {
-        assert_int_equal(
-            REDIS_SYNC_CALL(fixture_redis(f), &reply, &e, "XLEN", "{meridian}:ready:emea"), 0);
-        if (redis_reply_integer(reply) == 0) {
-            break;
-        }
-        assert_true(clock_mono_ms() < end);
-        (void)usleep(10000);
-    }
-    assert_true(sql_is(f, "1",
-                       "SELECT count(*) FROM meridian.event WHERE job = '%s'"
-                       " AND reason = 'claimed'",
-                       j.id.text));
+    job_send(f, &j); /* while the result waits to be recorded */
+    wait_stream_empty(f);
+    job_close(f, &j, "failed");
+    job_send(f, &j); /* and when it is */
+    wait_stream_empty(f);
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &j), 1);
+}
+
+/* A job whose message Redis lost is handed over with the next renewals, and with all it needs. */
+static void test_worker_is_handed_over_what_redis_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "forgotten", "emea", "30s");
+    job_assign(f, &j, "noop", "emea", "{\"sleep_ms\": 700}", 64, 60);
+    wait_running(f, &j); /* the record hears soon that it has begun */
+    job_send(f, &j);     /* the message was late only */
+    wait_report(f, &j, &o);
+    assert_string_equal(o.result, "{\"output\":\"slept 700 ms\"}");
+    mem_free(o.result);
+    wait_stream_empty(f);
     job_close(f, &j, "failed");
     assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &j), 1);
+}
+
+/* A worker that cannot reach Redis, but PostgreSQL, gets its work nevertheless. */
+static void test_worker_works_without_redis(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "cut-off", "emea", "30s");
+    servers_redis_kill(f->servers);
+    redis_sync_close(f->redis);
+    f->redis = NULL;
+    job_assign(f, &j, "noop", "emea", "{\"sleep_ms\": 700}", 64, 60);
+    wait_running(f, &j);
+    servers_redis_start(f->servers); /* and tells of it when Redis is back */
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &j, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* Neither what is too old to be within its lease is begun, nor what was for an earlier start of the
+ * worker. */
+static void test_worker_begins_nothing_that_may_be_over(void **state)
+{
+    struct fixture *f = *state;
+    struct job late, early, right;
+    struct outcome o;
+    pid_t pid = worker_start(f, "careful", "emea", "30s");
+    job_assign(f, &late, "noop", "emea", "{}", 64, 60);
+    job_close(f, &late, "undelivered");
+    late.ready.worker_mono_ms -= 8000;
+    job_send(f, &late);
+    job_assign(f, &early, "noop", "emea", "{}", 64, 60);
+    job_close(f, &early, "undelivered");
+    early.ready.incarnation = early.id;
+    job_send(f, &early);
+    job_dispatch(f, &right, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &right, &o);
+    mem_free(o.result);
+    job_close(f, &right, "failed");
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &late), 0);
+    assert_int_equal(starts_of(f, &early), 0);
 }
 
 /* A job of another region is never run, even when its message lies in our stream. */
@@ -97,19 +184,54 @@ static void test_worker_refuses_another_region(void **state)
     struct job other, ours;
     struct outcome o;
     pid_t pid = worker_start(f, "resident", "emea", "30s");
-    job_dispatch(f, &other, "noop", "apac", "{}", 64, 60);
-    job_send(f, &other, "emea");
-    /* Even with a forged region PostgreSQL refuses the claim. */
-    (void)snprintf(other.ready.region, sizeof other.ready.region, "emea");
-    job_send(f, &other, "emea");
+    job_assign(f, &other, "noop", "apac", "{}", 64, 60);
+    job_close(f, &other, "undelivered");
+    job_send(f, &other);
     job_dispatch(f, &ours, "noop", "emea", "{}", 64, 60);
     wait_report(f, &ours, &o);
     mem_free(o.result);
-    assert_true(sql_is(f, "dispatched", "SELECT state FROM meridian.attempt WHERE job = '%s'",
-                       other.id.text));
     job_close(f, &ours, "failed");
-    job_close(f, &other, "undelivered");
     assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &other), 0);
+}
+
+/* What is cancelled before a runner had it is reported as cancelled and never begun. */
+static void test_worker_cancels_what_it_was_only_given(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    pid_t pid = worker_start(f, "cancel-early", "emea", "30s");
+    job_assign(f, &j, "noop", "emea", "{}", 64, 60);
+    sql_do(f, "UPDATE meridian.job SET cancel_requested_at = now() WHERE id = '%s'", j.id.text);
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_CANCELLED);
+    job_close(f, &j, "cancelled");
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &j), 0);
+}
+
+/* A worker that drains is marked in the record at once, and hands back what it is still given. */
+static void test_worker_hands_back_what_comes_while_it_drains(void **state)
+{
+    struct fixture *f = *state;
+    struct job slow, next;
+    struct outcome o;
+    pid_t pid = worker_start(f, "leaving", "emea", "30s");
+    job_dispatch(f, &slow, "noop", "emea", "{\"sleep_ms\": 4000}", 64, 60);
+    wait_running(f, &slow);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    wait_sql(f, "SELECT state = 'draining' FROM meridian.worker WHERE name = 'leaving'");
+    job_assign(f, &next, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &next, &o);
+    assert_int_equal(o.outcome, MESSAGE_RETURNED);
+    job_close(f, &next, "returned");
+    wait_report(f, &slow, &o);
+    assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+    mem_free(o.result);
+    job_close(f, &slow, "failed");
+    int status = servers_wait(f->servers, pid, 0, WAIT_MS);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 /* A crash is reported within a second, with signal and memory, and the slot goes on. */
@@ -397,7 +519,12 @@ int main(void)
         cmocka_unit_test(test_worker_runs_a_job),
         cmocka_unit_test(test_worker_check_tells_whether_it_lives),
         cmocka_unit_test(test_worker_runs_a_duplicate_once),
+        cmocka_unit_test(test_worker_is_handed_over_what_redis_lost),
+        cmocka_unit_test(test_worker_works_without_redis),
+        cmocka_unit_test(test_worker_begins_nothing_that_may_be_over),
         cmocka_unit_test(test_worker_refuses_another_region),
+        cmocka_unit_test(test_worker_cancels_what_it_was_only_given),
+        cmocka_unit_test(test_worker_hands_back_what_comes_while_it_drains),
         cmocka_unit_test(test_worker_reports_a_crash),
         cmocka_unit_test(test_worker_reports_a_killed_runner),
         cmocka_unit_test(test_worker_limits_memory),

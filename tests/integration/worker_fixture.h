@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ struct fixture {
     struct pg_sync *pg;
     struct redis_sync *redis;
     char term[24];
+    char worker[64]; /* that was started last: it gets what is dispatched */
 };
 
 /* What a report said, copied. */
@@ -150,7 +152,7 @@ static inline int fixture_setup(void **state)
     static struct fixture f;
     f = (struct fixture){.servers = servers_new("worker")};
     servers_redis_start(f.servers);
-    servers_pg_set_durable(f.servers); /* a killed server must remember what was claimed */
+    servers_pg_set_durable(f.servers); /* a killed server must remember what was assigned */
     servers_pg_start(f.servers);
     fixture_migrate(&f);
     *state = &f;
@@ -185,6 +187,7 @@ static inline pid_t worker_start(struct fixture *f, const char *name, const char
                                 "--grace",         grace,      NULL};
     const char *const env[] = {redis, database, "MERIDIAN_LOG=debug", NULL};
     pid_t pid = servers_spawn(f->servers, "meridian-worker", argv, env, log_name);
+    (void)snprintf(f->worker, sizeof f->worker, "%s", name);
     wait_sql(f, "SELECT EXISTS (SELECT FROM meridian.worker WHERE name = '%s' AND pid = %d)", name,
              (int)pid);
     return pid;
@@ -244,23 +247,24 @@ struct job {
     char spec[1024];
 };
 
-static inline void job_send(struct fixture *f, const struct job *j, const char *stream_region)
+/* The ready message, into the stream of the worker. */
+static inline void job_send(struct fixture *f, const struct job *j)
 {
     struct buf m;
     struct err_buf e = {{0}};
     char key[128];
     buf_init(&m, 70000);
     assert_int_equal(message_encode_ready(&j->ready, &m, &e), 0);
-    (void)snprintf(key, sizeof key, "{meridian}:ready:%s", stream_region);
+    (void)snprintf(key, sizeof key, "{meridian}:ready:%s", f->worker);
     const struct span args[] = {span_of("XADD"), span_of(key), span_of("*"), span_of("m"),
                                 buf_span(&m)};
     assert_int_equal(redis_sync_send(fixture_redis(f), args, 5, 0, NULL, &e), 0);
     buf_close(&m);
 }
 
-/* A dispatched job of the region's market, its ready message in the region's stream. */
-static inline void job_dispatch(struct fixture *f, struct job *j, const char *kind,
-                                const char *region, const char *spec, int memory_mb, int limit_s)
+/* A job of the region's market that is assigned to the worker, without a message. */
+static inline void job_assign(struct fixture *f, struct job *j, const char *kind,
+                              const char *region, const char *spec, int memory_mb, int limit_s)
 {
     *j = (struct job){
         .id = uuid_make(clock_wall_ms(), rng_seed_from_system(), rng_seed_from_system())};
@@ -281,10 +285,26 @@ static inline void job_dispatch(struct fixture *f, struct job *j, const char *ki
            " VALUES ('%s', '%s', '%s', 'support-intent', '%s', 'dispatched', 1, '%s')",
            j->id.text, kind, market, region, spec);
     sql_do(f,
-           "INSERT INTO meridian.attempt (job, number, state, region)"
-           " VALUES ('%s', 1, 'dispatched', '%s')",
-           j->id.text, region);
-    job_send(f, j, region);
+           "INSERT INTO meridian.attempt (job, number, state, region, worker, incarnation,"
+           " lease_expires_at) SELECT '%s', 1, 'dispatched', '%s', name, incarnation,"
+           " now() + interval '10 s' FROM meridian.worker WHERE name = '%s'",
+           j->id.text, region, f->worker);
+    char mono[24], question[128];
+    (void)snprintf(question, sizeof question,
+                   "SELECT incarnation FROM meridian.worker WHERE name = '%s'", f->worker);
+    sql(f, j->ready.incarnation.text, sizeof j->ready.incarnation.text, question);
+    (void)snprintf(question, sizeof question,
+                   "SELECT mono_ms FROM meridian.worker WHERE name = '%s'", f->worker);
+    sql(f, mono, sizeof mono, question);
+    j->ready.worker_mono_ms = strtoll(mono, NULL, 10);
+}
+
+/* The same, and its ready message in the worker's stream. */
+static inline void job_dispatch(struct fixture *f, struct job *j, const char *kind,
+                                const char *region, const char *spec, int memory_mb, int limit_s)
+{
+    job_assign(f, j, kind, region, spec, memory_mb, limit_s);
+    job_send(f, j);
 }
 
 struct search {

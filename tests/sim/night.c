@@ -1,8 +1,8 @@
 /*
  * Whole nights on virtual time: two schedulers, workers in three regions, a transport that loses
- * and repeats, a record that goes away, and people who cancel and pause. One seed is one night.
- * After every event the record's constraints and the mirror's invariants are checked; at the end
- * every job must have ended. A violated check aborts and names the seed.
+ * repeats and delays, a record that goes away, and people who cancel and pause. One seed is one
+ * night. After every event the record's constraints and the mirror's invariants are checked; at the
+ * end every job must have ended. A violated check aborts and names the seed.
  *
  *     sim_night FIRST_SEED COUNT
  */
@@ -19,14 +19,18 @@
 enum {
     SCHEDULERS = 2,
     SLOTS_MAX = 3,
-    READY_MAX = 4096,
+    HELD_MAX = 16, /* running, or with a result that is not known to be recorded */
+    READY_MAX = 256,
     EVENTS_MAX = 32768,
     TTL_MS = 5000,
     TRUST_MS = 4500,
     FAULTS_END_MS = 90000,
     NIGHT_END_MS = 4 * 3600 * 1000,
     RESEND_MS = 3000,
-    GIVE_UP_MS = 10000 /* a supervisor that could not renew for so long kills its runners */
+    GIVE_UP_MS = 10000,    /* a supervisor that could not renew for so long kills the runner */
+    TAKE_WITHIN_MS = 8000, /* an older assignment is not begun */
+    STARTED_AFTER_MS = 250,
+    RECENT_MAX = 128 /* attempts taken lately: more than come in TAKE_WITHIN_MS */
 };
 
 /* --- the world -----------------------------------------------------------------------------------
@@ -48,8 +52,7 @@ enum call_kind {
     CALL_FAN_OUT,
     CALL_CLOSE,
     CALL_QUORUM,
-    CALL_CANCEL_CHILDREN,
-    CALL_OFFERS
+    CALL_CANCEL_CHILDREN
 };
 
 struct sub {
@@ -70,7 +73,7 @@ struct call {
     struct core_id after; /* also the parent */
     struct core_id *ids;
     struct core_dispatch *dispatches;
-    int *regions;
+    int *regions, *workers, *incarnations;
     struct core_end end;
     int worker;
     struct sub *subs;
@@ -116,9 +119,14 @@ struct event {
         struct answer *answer;
         struct {
             struct core_id job;
-            int attempt, worker, region;
+            int attempt, worker;
             enum core_outcome outcome;
         } report;
+        struct offer {
+            struct core_id job;
+            int attempt, worker, incarnation;
+            int64_t mono_ms;
+        } offer;
     } u;
 };
 
@@ -128,15 +136,22 @@ struct held {
     enum held_state state;
     struct core_id job;
     int attempt;
-    int64_t ends_ms, send_ms;
+    bool is_confirmed;
+    int64_t lease_ms, began_ms, ends_ms, send_ms;
     enum core_outcome outcome;
 };
 
 struct worker {
-    bool is_alive, is_draining;
+    bool is_alive, is_draining, must_renew;
     int region, slots, incarnation;
     int64_t paused_until, renewed_ms, back_ms;
-    struct held held[SLOTS_MAX];
+    struct {
+        struct core_id job;
+        int attempt;
+        int64_t at_ms;
+    } recent[RECENT_MAX];
+    int recent_next;
+    struct held held[HELD_MAX];
 };
 
 struct scheduler {
@@ -145,11 +160,6 @@ struct scheduler {
     int64_t term, trusted_until, paused_until, back_ms, restart_ms, line_ms;
     uint64_t generation;
     int cursor;
-};
-
-struct offer {
-    struct core_id job;
-    int attempt;
 };
 
 struct client {
@@ -168,15 +178,13 @@ static struct world {
     struct scheduler schedulers[SCHEDULERS];
     struct worker workers[REC_WORKERS_MAX];
     int worker_count;
-    struct offer ready[REC_REGIONS][READY_MAX];
-    int ready_count[REC_REGIONS];
+    struct offer ready[REC_WORKERS_MAX][READY_MAX];
+    int ready_count[REC_WORKERS_MAX];
     struct client clients[64];
     int client_count;
     bool is_redis_down, is_record_down;
     int64_t redis_back, record_back;
     double loss, copies;
-    int slots_recent[REC_REGIONS]; /* most slots since slots_since */
-    int64_t slots_since[REC_REGIONS];
     uint64_t events_total;
     char night_spec[128]; /* of the nightly: its quorum, and what becomes of stragglers */
     enum core_stragglers stragglers;
@@ -260,6 +268,8 @@ static void call_free(struct call *c)
     mem_free(c->ids);
     mem_free(c->dispatches);
     mem_free(c->regions);
+    mem_free(c->workers);
+    mem_free(c->incarnations);
     mem_free(c->subs);
     mem_free(c->causes);
     mem_free(c);
@@ -311,10 +321,6 @@ static void port_fire(void *self, uint64_t token)
 {
     simple(self, CALL_FIRE, token);
 }
-static void port_offers(void *self, uint64_t token)
-{
-    simple(self, CALL_OFFERS, token);
-}
 
 static int market_of(struct span code)
 {
@@ -335,6 +341,14 @@ static int region_of(struct span name)
     }
     CHECK(false && "a region that exists");
     return -1;
+}
+
+/* "w7" */
+static int worker_of(struct span name)
+{
+    int worker = atoi(name.data + 1);
+    CHECK(name.length >= 2 && worker >= 0 && worker < REC_WORKERS_MAX);
+    return worker;
 }
 
 static const char *kind_of(struct span kind)
@@ -412,10 +426,14 @@ static void port_dispatch(void *self, uint64_t token, const struct core_dispatch
     struct call *c = call_new(self, CALL_DISPATCH, token, count);
     c->dispatches = mem_new_array(count, sizeof *c->dispatches);
     c->regions = mem_new_array(count, sizeof *c->regions);
-    CHECK(c->dispatches && c->regions);
+    c->workers = mem_new_array(count, sizeof *c->workers);
+    c->incarnations = mem_new_array(count, sizeof *c->incarnations);
+    CHECK(c->dispatches && c->regions && c->workers && c->incarnations);
     for (size_t i = 0; i < count; i++) {
         c->dispatches[i] = jobs[i];
         c->regions[i] = region_of(jobs[i].region);
+        c->workers[i] = worker_of(jobs[i].worker);
+        c->incarnations[i] = atoi(jobs[i].incarnation.data);
     }
     call_send(self, c);
 }
@@ -469,19 +487,14 @@ static void port_ready(void *self, const struct core_record *job)
     (void)self;
     int copies = w.is_redis_down || chance(w.loss) ? 0 : chance(w.copies) ? 2 : 1;
     for (int i = 0; i < copies; i++) {
-        push((struct event){.at = w.now + between(0, 3),
+        int64_t delay = chance(0.03) ? between(500, 15000) : between(0, 3);
+        push((struct event){.at = w.now + delay,
                             .kind = EVENT_READY,
-                            .u.report = {.job = job->id,
-                                         .attempt = job->attempt,
-                                         .region = region_of(job->region)}});
-    }
-}
-
-static void port_clear(void *self, const struct span *regions, size_t count)
-{
-    (void)self;
-    for (size_t i = 0; i < count && !w.is_redis_down; i++) {
-        w.ready_count[region_of(regions[i])] = 0;
+                            .u.offer = {.job = job->id,
+                                        .attempt = job->attempt,
+                                        .worker = worker_of(job->worker),
+                                        .incarnation = atoi(job->incarnation.data),
+                                        .mono_ms = job->worker_mono_ms}});
     }
 }
 
@@ -584,8 +597,7 @@ static void answer_sweep(struct answer *a)
             continue;
         }
         bool is_lost = t->state == REC_RUNNING && t->lease_until_ms <= w.now;
-        bool is_undelivered =
-            t->state == REC_DISPATCHED && t->dispatched_ms < w.now - REC_UNDELIVERED_MS;
+        bool is_undelivered = t->state == REC_DISPATCHED && t->lease_until_ms <= w.now;
         if (is_lost || is_undelivered) {
             a->expired[a->given.expired_count++] = (struct core_expired){
                 .job = j->id,
@@ -597,29 +609,15 @@ static void answer_sweep(struct answer *a)
     a->given.expired = a->expired;
 }
 
-/* The most slots that a scheduler may honestly believe a region to have. */
-static int slots_believed(int region)
-{
-    return w.slots_recent[region];
-}
-
-static void check_capacity(int region)
+/* No worker is ever given more than it has slots. */
+static void check_capacity(int worker)
 {
     int open = 0;
     for (int i = 0; i < w.record.job_count; i++) {
         const struct rec_job *j = &w.record.jobs[i];
-        open += j->state == CORE_STATE_DISPATCHED && j->region == region;
-        if (j->state == CORE_STATE_RUNNING && j->region == region) {
-            const struct rec_attempt *t = &j->attempts[j->attempt];
-            const struct rec_worker *on = &w.record.workers[t->worker];
-            /* What ran in an older incarnation of the supervisor died with it; what it gave up,
-             * having been stopped for too long, it does not renew with the rest. */
-            bool is_held = t->lease_until_ms - REC_LEASE_MS >= on->seen_ms - 3000;
-            open += is_held && t->incarnation == on->incarnation && !on->is_gone &&
-                    !on->is_draining && w.now - on->seen_ms < REC_LIVE_MS - 2000;
-        }
+        open += core_state_is_open_attempt(j->state) && j->attempts[j->attempt].worker == worker;
     }
-    CHECK(open <= slots_believed(region));
+    CHECK(open <= w.record.workers[worker].slots);
 }
 
 static void check_limit(int market)
@@ -637,9 +635,10 @@ static void check_limit(int market)
 static void do_dispatch(const struct call *c, struct answer *a)
 {
     for (size_t i = 0; i < c->count; i++) {
-        rec_dispatch(&w.record, c->dispatches[i].job, c->dispatches[i].attempt, c->regions[i]);
+        rec_dispatch(&w.record, c->dispatches[i].job, c->dispatches[i].attempt, c->regions[i],
+                     c->workers[i], c->incarnations[i]);
         add_id(a, c->dispatches[i].job);
-        check_capacity(c->regions[i]);
+        check_capacity(c->workers[i]);
         int market = w.record.jobs[rec_find(&w.record, c->dispatches[i].job)].market;
         if (market >= 0) {
             check_limit(market);
@@ -786,13 +785,6 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
     case CALL_CANCEL_CHILDREN:
         do_children(c, a);
         break;
-    case CALL_OFFERS:
-        for (int i = 0; i < w.record.job_count; i++) {
-            if (w.record.jobs[i].state == CORE_STATE_DISPATCHED) {
-                add_row(a, i);
-            }
-        }
-        break;
     case CALL_RELEASE:
     case CALL_SKIP:
     case CALL_QUORUM:
@@ -840,10 +832,8 @@ static struct core *core_make(struct scheduler *s)
                   .fan_out = port_fan_out,
                   .quorum = port_quorum,
                   .close = port_close,
-                  .cancel_children = port_cancel_children,
-                  .undelivered = port_offers},
-        .transport = {
-            .self = s, .ready = port_ready, .clear = port_clear, .admitted = port_admitted}};
+                  .cancel_children = port_cancel_children},
+        .transport = {.self = s, .ready = port_ready, .admitted = port_admitted}};
     struct core_settings settings = core_settings_default;
     settings.changes_every_ms = 1000;
     settings.world_every_ms = 2000;
@@ -883,9 +873,6 @@ static void scheduler_go(struct scheduler *s)
 {
     if (s->is_leading && !s->is_started && !w.is_record_down && w.now >= s->restart_ms) {
         s->is_started = true;
-        if (!w.is_redis_down) {
-            core_transport_up(s->core);
-        }
         core_start(s->core);
         tick_at(s, w.now + 1);
     }
@@ -997,6 +984,7 @@ static void give_world(struct scheduler *s, struct answer *a)
         if (row->is_known && !row->is_gone) {
             workers[world.worker_count++] =
                 (struct core_worker_row){.name = span_of(names[i]),
+                                         .incarnation = span_of(rec_incarnation(row->incarnation)),
                                          .region = span_of(rec_regions[row->region]),
                                          .slots = row->slots,
                                          .is_live = w.now - row->seen_ms < REC_LIVE_MS,
@@ -1075,6 +1063,7 @@ static void on_report(const struct event *e)
                                  .attempt = e->u.report.attempt,
                                  .worker = span_of(worker),
                                  .outcome = e->u.report.outcome,
+                                 .run_ms = 1,
                                  .error_code = span_of(code ? code : "")};
     for (int i = 0; i < SCHEDULERS; i++) {
         struct scheduler *s = &w.schedulers[i];
@@ -1089,56 +1078,13 @@ static void worker_start(int at)
     struct worker *k = &w.workers[at];
     k->is_alive = true;
     k->is_draining = false;
+    k->must_renew = false;
     k->incarnation++;
     k->renewed_ms = w.now;
     memset(k->held, 0, sizeof k->held);
+    memset(k->recent, 0, sizeof k->recent);
     if (!w.is_record_down) {
         rec_hello(&w.record, at, k->region, k->slots, k->incarnation);
-    }
-}
-
-static bool worker_renew_one(int at, struct held *h)
-{
-    const struct worker *k = &w.workers[at];
-    switch (rec_renew(&w.record, h->job, h->attempt, at, k->incarnation)) {
-    case REC_OK:
-        return true;
-    case REC_CANCEL:
-        if (h->state == HELD_RUNNING) {
-            h->state = HELD_RESULT;
-            h->outcome = CORE_OUTCOME_CANCELLED;
-            h->send_ms = w.now;
-        }
-        return true;
-    case REC_CLOSED:
-    case REC_FENCED:
-        break;
-    }
-    h->state = HELD_NONE;
-    return false;
-}
-
-static void worker_renew(int at)
-{
-    struct worker *k = &w.workers[at];
-    struct rec_worker *row = &w.record.workers[at];
-    if (w.now - k->renewed_ms > GIVE_UP_MS) {
-        memset(k->held, 0, sizeof k->held); /* the runners are killed */
-    }
-    if (w.is_record_down) {
-        return;
-    }
-    k->renewed_ms = w.now;
-    if (row->incarnation != k->incarnation) {
-        rec_hello(&w.record, at, k->region, k->slots, k->incarnation);
-    }
-    row->seen_ms = w.now;
-    row->is_gone = false;
-    row->is_draining = k->is_draining;
-    for (int i = 0; i < k->slots; i++) {
-        if (k->held[i].state != HELD_NONE) {
-            (void)worker_renew_one(at, &k->held[i]);
-        }
     }
 }
 
@@ -1150,15 +1096,147 @@ static enum core_outcome draw_outcome(void)
                       : CORE_OUTCOME_CRASHED;
 }
 
+static void worker_result(struct held *h, enum core_outcome outcome)
+{
+    h->state = HELD_RESULT;
+    h->outcome = outcome;
+    h->send_ms = w.now;
+}
+
+/* A place for what was given, or NULL when none is free. */
+static struct held *worker_place(struct worker *k)
+{
+    struct held *free = NULL;
+    int running = 0;
+    for (int i = 0; i < HELD_MAX; i++) {
+        running += k->held[i].state == HELD_RUNNING;
+        free = k->held[i].state == HELD_NONE ? &k->held[i] : free;
+    }
+    return running < k->slots ? free : NULL;
+}
+
+static bool worker_knows(const struct worker *k, struct core_id job, int attempt)
+{
+    for (int i = 0; i < RECENT_MAX; i++) {
+        if (core_id_equals(k->recent[i].job, job) && k->recent[i].attempt == attempt) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void worker_remember(struct worker *k, struct core_id job, int attempt)
+{
+    int at = k->recent_next++ % RECENT_MAX;
+    CHECK(k->recent[at].attempt == 0 || w.now - k->recent[at].at_ms > TAKE_WITHIN_MS);
+    k->recent[at].job = job;
+    k->recent[at].attempt = attempt;
+    k->recent[at].at_ms = w.now;
+}
+
+/* What is begun is ours by the record at this very moment, whatever was lost, late or repeated. */
+static void check_ours(int at, const struct held *h)
+{
+    const struct rec_job *j = &w.record.jobs[rec_find(&w.record, h->job)];
+    const struct rec_attempt *a = &j->attempts[h->attempt];
+    CHECK(core_state_is_open_attempt(j->state) && j->attempt == h->attempt);
+    CHECK(a->state != REC_ENDED && a->worker == at);
+    CHECK(a->incarnation == w.workers[at].incarnation && a->lease_until_ms > w.now);
+}
+
+static void worker_given(int at, struct core_id job, int attempt, int64_t lease_ms,
+                         bool is_cancelled)
+{
+    struct worker *k = &w.workers[at];
+    struct held *h = worker_place(k);
+    if (!h || worker_knows(k, job, attempt) || w.now - lease_ms >= TAKE_WITHIN_MS) {
+        return;
+    }
+    worker_remember(k, job, attempt);
+    *h = (struct held){.job = job, .attempt = attempt, .lease_ms = lease_ms, .began_ms = w.now};
+    if (is_cancelled || k->is_draining) {
+        worker_result(h, is_cancelled ? CORE_OUTCOME_CANCELLED : CORE_OUTCOME_RETURNED);
+        return;
+    }
+    check_ours(at, h);
+    h->state = HELD_RUNNING;
+    h->ends_ms = w.now + between(200, chance(0.05) ? 30000 : 4000);
+    h->outcome = draw_outcome();
+}
+
+static void worker_renew_one(int at, struct held *h)
+{
+    const struct worker *k = &w.workers[at];
+    switch (rec_renew(&w.record, h->job, h->attempt, at, k->incarnation)) {
+    case REC_CANCEL:
+        if (h->state == HELD_RUNNING) {
+            worker_result(h, CORE_OUTCOME_CANCELLED);
+        }
+        h->lease_ms = w.now;
+        break;
+    case REC_OK:
+        h->is_confirmed = true;
+        h->lease_ms = w.now;
+        break;
+    case REC_CLOSED:
+    case REC_FENCED:
+        h->state = HELD_NONE;
+        break;
+    }
+}
+
+static void worker_handed_over(int at)
+{
+    struct worker *k = &w.workers[at];
+    for (int job = 0; rec_hand_over(&w.record, at, k->incarnation, &job); job++) {
+        const struct rec_job *j = &w.record.jobs[job];
+        worker_given(at, j->id, j->attempt, j->attempts[j->attempt].dispatched_ms,
+                     j->is_cancel_requested);
+    }
+}
+
+static void worker_renew(int at)
+{
+    struct worker *k = &w.workers[at];
+    struct rec_worker *row = &w.record.workers[at];
+    if (w.is_record_down) {
+        return;
+    }
+    k->renewed_ms = w.now;
+    k->must_renew = false;
+    if (row->incarnation != k->incarnation) {
+        rec_hello(&w.record, at, k->region, k->slots, k->incarnation);
+    }
+    row->seen_ms = w.now;
+    row->is_gone = false;
+    row->is_draining = k->is_draining;
+    for (int i = 0; i < HELD_MAX; i++) {
+        if (k->held[i].state != HELD_NONE) {
+            worker_renew_one(at, &k->held[i]);
+        }
+    }
+    if (!chance(w.loss)) { /* the answer is lost at times */
+        worker_handed_over(at);
+    }
+}
+
+/* The runners of what could not be renewed in time are killed. */
+static void worker_give_up(struct worker *k)
+{
+    for (int i = 0; i < HELD_MAX; i++) {
+        if (k->held[i].state == HELD_RUNNING && w.now - k->held[i].lease_ms > GIVE_UP_MS) {
+            k->held[i].state = HELD_NONE;
+        }
+    }
+}
+
 static void worker_send(int at)
 {
     struct worker *k = &w.workers[at];
-    for (int i = 0; i < k->slots; i++) {
+    for (int i = 0; i < HELD_MAX; i++) {
         struct held *h = &k->held[i];
         if (h->state == HELD_RUNNING && (w.now >= h->ends_ms || k->is_draining)) {
-            h->outcome = w.now >= h->ends_ms ? h->outcome : CORE_OUTCOME_RETURNED;
-            h->state = HELD_RESULT;
-            h->send_ms = w.now;
+            worker_result(h, w.now >= h->ends_ms ? h->outcome : CORE_OUTCOME_RETURNED);
         }
         if (h->state == HELD_RESULT && w.now >= h->send_ms) {
             report(at, h);
@@ -1170,21 +1248,37 @@ static void worker_send(int at)
 static void worker_take(int at)
 {
     struct worker *k = &w.workers[at];
-    for (int i = 0; i < k->slots && !w.is_redis_down && !w.is_record_down; i++) {
-        struct held *h = &k->held[i];
-        while (h->state == HELD_NONE && w.ready_count[k->region] > 0) {
-            struct offer o = w.ready[k->region][0];
-            memmove(&w.ready[k->region][0], &w.ready[k->region][1],
-                    (size_t)--w.ready_count[k->region] * sizeof o);
-            if (rec_claim(&w.record, o.job, o.attempt, at, k->incarnation)) {
-                *h = (struct held){.state = HELD_RUNNING,
-                                   .job = o.job,
-                                   .attempt = o.attempt,
-                                   .ends_ms = w.now + between(200, chance(0.05) ? 30000 : 4000),
-                                   .outcome = draw_outcome()};
-            }
+    for (int i = 0; i < w.ready_count[at] && !w.is_redis_down; i++) {
+        const struct offer *o = &w.ready[at][i];
+        if (o->incarnation == k->incarnation) {
+            worker_given(at, o->job, o->attempt, o->mono_ms, false);
         }
     }
+    w.ready_count[at] = w.is_redis_down ? w.ready_count[at] : 0;
+}
+
+static bool worker_must_renew(const struct worker *k)
+{
+    bool has_started = false;
+    for (int i = 0; i < HELD_MAX; i++) {
+        const struct held *h = &k->held[i];
+        has_started = has_started || (h->state == HELD_RUNNING && !h->is_confirmed &&
+                                      w.now - h->began_ms >= STARTED_AFTER_MS);
+    }
+    return k->must_renew || has_started || w.now - k->renewed_ms > 2000;
+}
+
+static void worker_leave(int at)
+{
+    struct worker *k = &w.workers[at];
+    for (int i = 0; i < HELD_MAX; i++) {
+        if (k->held[i].state != HELD_NONE) {
+            return;
+        }
+    }
+    rec_bye(&w.record, at, k->incarnation);
+    k->is_alive = false;
+    k->back_ms = w.now + between(1000, 8000);
 }
 
 static void on_worker(int at)
@@ -1200,34 +1294,14 @@ static void on_worker(int at)
     if (w.now < k->paused_until) {
         return;
     }
-    if (w.now - k->renewed_ms > 2000) {
+    worker_give_up(k);
+    if (worker_must_renew(k)) {
         worker_renew(at);
     }
     worker_send(at);
-    if (k->is_draining && !w.is_record_down) {
-        bool is_empty = true;
-        for (int i = 0; i < k->slots; i++) {
-            is_empty = is_empty && k->held[i].state == HELD_NONE;
-        }
-        if (is_empty) {
-            w.record.workers[at].is_gone = true;
-            k->is_alive = false;
-            k->back_ms = w.now + between(1000, 8000);
-        }
-        return;
-    }
     worker_take(at);
-}
-
-static void note_slots(void)
-{
-    for (int r = 0; r < REC_REGIONS; r++) {
-        int slots = 0;
-        for (int i = 0; i < REC_WORKERS_MAX; i++) {
-            const struct rec_worker *row = &w.record.workers[i];
-            slots += row->is_known && row->region == r ? row->slots : 0;
-        }
-        w.slots_recent[r] = slots > w.slots_recent[r] ? slots : w.slots_recent[r];
+    if (k->is_draining && !k->must_renew && !w.is_record_down) {
+        worker_leave(at);
     }
 }
 
@@ -1274,21 +1348,11 @@ static void scheduler_kill(struct scheduler *s)
 static void redis_toggle(bool is_down)
 {
     w.is_redis_down = is_down;
-    for (int i = 0; i < SCHEDULERS; i++) {
-        if (is_down) {
-            core_transport_down(w.schedulers[i].core);
-        } else {
-            core_transport_up(w.schedulers[i].core);
-        }
-    }
 }
 
 static void redis_forget(void)
 {
     memset(w.ready_count, 0, sizeof w.ready_count);
-    for (int i = 0; i < SCHEDULERS; i++) {
-        core_transport_up(w.schedulers[i].core); /* the mark is missing */
-    }
 }
 
 static void disturb_worker(void)
@@ -1304,6 +1368,7 @@ static void disturb_worker(void)
         break;
     default:
         k->is_draining = true;
+        k->must_renew = true;
         break;
     }
 }
@@ -1378,9 +1443,6 @@ static void heal(void)
         struct scheduler *s = &w.schedulers[i];
         if (!s->is_alive && w.now >= s->back_ms) {
             s->is_alive = true;
-            if (!w.is_redis_down) {
-                core_transport_up(s->core);
-            }
         }
         if (s->is_leading && !s->is_started) {
             tick_at(s, w.now);
@@ -1485,7 +1547,6 @@ static void night_start(uint64_t seed)
         struct scheduler *s = &w.schedulers[i];
         s->core = core_make(s);
         s->is_alive = true;
-        core_transport_up(s->core);
         push((struct event){.at = between(0, 1500), .kind = EVENT_RENEW, .who = i});
     }
     make_night();
@@ -1548,9 +1609,8 @@ static void handle(struct event *e)
         on_report(e);
         break;
     case EVENT_READY:
-        if (!w.is_redis_down && w.ready_count[e->u.report.region] < READY_MAX) {
-            w.ready[e->u.report.region][w.ready_count[e->u.report.region]++] =
-                (struct offer){.job = e->u.report.job, .attempt = e->u.report.attempt};
+        if (!w.is_redis_down && w.ready_count[e->u.offer.worker] < READY_MAX) {
+            w.ready[e->u.offer.worker][w.ready_count[e->u.offer.worker]++] = e->u.offer;
         }
         break;
     case EVENT_CLIENT:
@@ -1565,7 +1625,6 @@ static void handle(struct event *e)
 /* touches_core: the event may have changed a mirror. */
 static void check_all(bool touches_core)
 {
-    note_slots();
     rec_check(&w.record);
     int leaders = 0;
     for (int i = 0; i < SCHEDULERS; i++) {

@@ -1,5 +1,6 @@
 #include "tests/sim/record.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const rec_markets[REC_MARKETS] = {"de-DE", "fr-FR", "pl-PL", "en-US", "es-MX", "ja-JP"};
@@ -130,6 +131,15 @@ static int crash_count(const struct record *r, const struct rec_job *job)
     return count;
 }
 
+const char *rec_incarnation(int number)
+{
+    enum { MOST = 1000 }; /* starts of one worker in one night */
+    static char texts[MOST][8];
+    CHECK(number >= 0 && number < MOST);
+    (void)snprintf(texts[number], sizeof texts[number], "%d", number);
+    return texts[number];
+}
+
 struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs)
 {
     const struct rec_job *j = &r->jobs[job];
@@ -156,8 +166,11 @@ struct core_record rec_row(const struct record *r, int job, struct core_need *ou
         .needs = out_needs,
         .spec = span_of("{}"),
     };
-    if (j->state == CORE_STATE_RUNNING) {
-        row.worker = span_of(workers[j->attempts[j->attempt].worker]);
+    if (core_state_is_open_attempt(j->state)) {
+        const struct rec_attempt *a = &j->attempts[j->attempt];
+        row.worker = span_of(workers[a->worker]);
+        row.incarnation = span_of(rec_incarnation(a->incarnation));
+        row.worker_mono_ms = r->workers[a->worker].seen_ms;
     }
     row.cause = j->cause;
     row.cause_state = state_of(r, j->cause);
@@ -238,9 +251,14 @@ void rec_release(struct record *r, struct core_id id)
     }
 }
 
-void rec_dispatch(struct record *r, struct core_id id, int number, int region)
+void rec_dispatch(struct record *r, struct core_id id, int number, int region, int worker,
+                  int incarnation)
 {
     struct rec_job *j = get(r, id);
+    const struct rec_worker *w = &r->workers[worker];
+    if (w->incarnation != incarnation || w->region != region || w->is_gone || w->is_draining) {
+        return;
+    }
     if (j->state != CORE_STATE_QUEUED || j->attempt != number - 1 || j->is_cancel_requested ||
         (j->region >= 0 && j->region != region)) {
         return;
@@ -250,14 +268,18 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region)
     j->state = CORE_STATE_DISPATCHED;
     j->attempt = number;
     j->region = region;
-    *newest(j) =
-        (struct rec_attempt){.state = REC_DISPATCHED, .worker = -1, .dispatched_ms = r->now_ms};
+    *newest(j) = (struct rec_attempt){.state = REC_DISPATCHED,
+                                      .worker = worker,
+                                      .incarnation = incarnation,
+                                      .dispatched_ms = r->now_ms,
+                                      .lease_until_ms = r->now_ms + REC_UNDELIVERED_MS};
 }
 
 void rec_finish(struct record *r, struct core_id id, int number, int worker)
 {
     struct rec_job *j = get(r, id);
-    if (j->state != CORE_STATE_RUNNING || j->attempt != number || newest(j)->worker != worker) {
+    if (!core_state_is_open_attempt(j->state) || j->attempt != number ||
+        newest(j)->worker != worker) {
         r->late_results++;
         return;
     }
@@ -274,11 +296,11 @@ static bool is_due(struct record *r, struct rec_job *j, const struct core_end *e
     const struct rec_attempt *a = newest(j);
     switch (end->outcome) {
     case CORE_OUTCOME_UNDELIVERED:
-        return a->state == REC_DISPATCHED;
+        return a->state == REC_DISPATCHED && a->lease_until_ms <= r->now_ms;
     case CORE_OUTCOME_LOST:
         return a->state == REC_RUNNING && a->lease_until_ms <= r->now_ms;
     default:
-        return a->state == REC_RUNNING && a->worker == worker;
+        return a->worker == worker;
     }
 }
 
@@ -399,21 +421,18 @@ void rec_close(struct record *r, struct core_id id)
 /* --- what workers and people do ------------------------------------------------------------------
  */
 
-bool rec_claim(struct record *r, struct core_id id, int number, int worker, int incarnation)
+bool rec_hand_over(struct record *r, int worker, int incarnation, int *at)
 {
-    struct rec_job *j = get(r, id);
-    const struct rec_worker *w = &r->workers[worker];
-    if (w->incarnation != incarnation || j->region != w->region || j->attempt != number ||
-        j->state != CORE_STATE_DISPATCHED || j->is_cancel_requested) {
-        return false;
+    for (; *at < r->job_count; (*at)++) {
+        const struct rec_job *j = &r->jobs[*at];
+        const struct rec_attempt *a = &j->attempts[j->attempt];
+        if (j->state == CORE_STATE_DISPATCHED && a->worker == worker &&
+            a->incarnation == incarnation && a->dispatched_ms <= r->now_ms - REC_HAND_OVER_MS &&
+            a->lease_until_ms > r->now_ms) {
+            return true;
+        }
     }
-    j->state = CORE_STATE_RUNNING;
-    *newest(j) = (struct rec_attempt){.state = REC_RUNNING,
-                                      .worker = worker,
-                                      .incarnation = incarnation,
-                                      .lease_until_ms = r->now_ms + REC_LEASE_MS};
-    changed(r, j);
-    return true;
+    return false;
 }
 
 enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int worker,
@@ -424,8 +443,13 @@ enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int 
     if (a->worker != worker || a->incarnation != incarnation) {
         return REC_FENCED;
     }
-    if (a->state != REC_RUNNING) {
+    if (a->state == REC_ENDED) {
         return REC_CLOSED;
+    }
+    if (a->state == REC_DISPATCHED) {
+        a->state = REC_RUNNING;
+        j->state = CORE_STATE_RUNNING;
+        changed(r, j);
     }
     a->lease_until_ms = r->now_ms + REC_LEASE_MS;
     return j->is_cancel_requested ? REC_CANCEL : REC_OK;
@@ -440,7 +464,23 @@ void rec_hello(struct record *r, int worker, int region, int slots, int incarnat
                                              .seen_ms = r->now_ms};
     for (int i = 0; i < r->job_count; i++) {
         struct rec_attempt *a = newest(&r->jobs[i]);
-        if (a->state == REC_RUNNING && a->worker == worker && a->incarnation != incarnation) {
+        if (core_state_is_open_attempt(r->jobs[i].state) && a->worker == worker &&
+            a->incarnation != incarnation) {
+            a->lease_until_ms = r->now_ms;
+        }
+    }
+}
+
+void rec_bye(struct record *r, int worker, int incarnation)
+{
+    if (r->workers[worker].incarnation != incarnation) {
+        return;
+    }
+    r->workers[worker].is_gone = true;
+    for (int i = 0; i < r->job_count; i++) {
+        struct rec_attempt *a = newest(&r->jobs[i]);
+        if (r->jobs[i].state == CORE_STATE_DISPATCHED && a->worker == worker &&
+            a->incarnation == incarnation) {
             a->lease_until_ms = r->now_ms;
         }
     }

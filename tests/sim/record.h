@@ -16,7 +16,8 @@ enum {
     REC_REGIONS = 3,
     REC_LEASE_MS = 15000,
     REC_UNDELIVERED_MS = 10000,
-    REC_LIVE_MS = 15000,
+    REC_HAND_OVER_MS = 1000,
+    REC_LIVE_MS = 6000,
     REC_CRASHES_MAX = 3, /* of what is run; nights are shorter than the rule's 72 hours */
     REC_MEMORY_MB = 2048
 };
@@ -32,7 +33,7 @@ struct rec_attempt {
     int worker;
     int incarnation;
     int64_t dispatched_ms;
-    int64_t lease_until_ms;
+    int64_t lease_until_ms; /* from the assignment on */
 };
 
 struct rec_job {
@@ -77,7 +78,7 @@ struct rec_worker {
     bool is_known;
     bool is_gone;
     bool is_draining;
-    int64_t seen_ms;
+    int64_t seen_ms; /* its last renewal: also what it knows of it by its own clock */
 };
 
 struct rec_market {
@@ -101,7 +102,6 @@ struct record {
     int changes[8192];
     int change_count;
     int64_t now_ms;
-    /* most slots a region had in the last while, for the capacity check */
     int64_t fenced_calls;
     int64_t late_results;
     int64_t left_running; /* children that their parent's quorum left behind */
@@ -110,6 +110,8 @@ struct record {
 
 void rec_reset(struct record *r);
 int rec_find(const struct record *r, struct core_id id);
+/* As a text. */
+const char *rec_incarnation(int number);
 /* A job as it is now; needs go to out_needs (REC_NEEDS_MAX). */
 struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs);
 void rec_check(const struct record *r);
@@ -117,7 +119,8 @@ void rec_check(const struct record *r);
 /* What the scheduler's functions do. */
 void rec_admit(struct record *r, const struct rec_job *job, struct core_id parent);
 void rec_release(struct record *r, struct core_id id);
-void rec_dispatch(struct record *r, struct core_id id, int number, int region);
+void rec_dispatch(struct record *r, struct core_id id, int number, int region, int worker,
+                  int incarnation);
 void rec_finish(struct record *r, struct core_id id, int number, int worker);
 void rec_end(struct record *r, const struct core_end *end, int worker);
 void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause);
@@ -125,11 +128,14 @@ void rec_quorum(struct record *r, struct core_id id);
 void rec_close(struct record *r, struct core_id id);
 
 /* What workers and people do. */
-bool rec_claim(struct record *r, struct core_id id, int number, int worker, int incarnation);
 enum rec_verdict { REC_OK, REC_CANCEL, REC_CLOSED, REC_FENCED };
 enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int worker,
                            int incarnation);
+/* The next job at or after *at that was given to the worker and is not known to run; false when
+ * there is no more. */
+bool rec_hand_over(struct record *r, int worker, int incarnation, int *at);
 void rec_hello(struct record *r, int worker, int region, int slots, int incarnation);
+void rec_bye(struct record *r, int worker, int incarnation);
 void rec_cancel(struct record *r, int job);
 /* term or 0 */
 int64_t rec_lead(struct record *r, int holder, int64_t ttl_ms);

@@ -32,7 +32,6 @@ enum bench_call {
     BENCH_FAN_OUT,
     BENCH_CLOSE,
     BENCH_CANCEL_CHILDREN,
-    BENCH_UNDELIVERED,
     BENCH_QUORUM
 };
 
@@ -57,7 +56,6 @@ static struct {
     size_t open_count;
     struct core_id offered[BENCH_JOBS];
     size_t offered_count;
-    size_t clears;
     const char *fault;
     int admitted_status;
     size_t admitted_count;
@@ -114,11 +112,6 @@ static inline void bench_fire(void *self, uint64_t token)
 {
     (void)self;
     (void)bench_note(BENCH_FIRE, token);
-}
-static inline void bench_undelivered(void *self, uint64_t token)
-{
-    (void)self;
-    (void)bench_note(BENCH_UNDELIVERED, token);
 }
 static inline void bench_admit(void *self, uint64_t token, const struct core_submission *jobs,
                                size_t count)
@@ -220,12 +213,6 @@ static inline void bench_ready(void *self, const struct core_record *job)
     assert_true(bench.offered_count < BENCH_JOBS);
     bench.offered[bench.offered_count++] = job->id;
 }
-static inline void bench_clear(void *self, const struct span *regions, size_t count)
-{
-    (void)self;
-    (void)regions;
-    bench.clears += count;
-}
 static inline void bench_admitted(void *self, void *cookie, int status,
                                   const struct core_admitted *rows, size_t count)
 {
@@ -284,8 +271,7 @@ static inline void bench_settle(const struct core_world *world)
         enum bench_call call = bench.open[0].call;
         if (call == BENCH_WORLD) {
             bench_answer_world(world);
-        } else if (call == BENCH_CHANGES || call == BENCH_SWEEP || call == BENCH_FIRE ||
-                   call == BENCH_UNDELIVERED) {
+        } else if (call == BENCH_CHANGES || call == BENCH_SWEEP || call == BENCH_FIRE) {
             (void)bench_answer(call, NULL, 0);
         } else {
             break;
@@ -314,8 +300,11 @@ static const struct core_region_row bench_regions[] = {{.name = {"ap", 2}}, {.na
 /* One live worker "w" of region eu with that many slots; all markets as above. */
 static inline struct core_world bench_world_of(struct core_worker_row *worker, int slots)
 {
-    *worker = (struct core_worker_row){
-        .name = span_of("w"), .region = span_of("eu"), .slots = slots, .is_live = slots > 0};
+    *worker = (struct core_worker_row){.name = span_of("w"),
+                                       .incarnation = span_of("one"),
+                                       .region = span_of("eu"),
+                                       .slots = slots,
+                                       .is_live = slots > 0};
     return (struct core_world){.markets = bench_markets,
                                .market_count = 3,
                                .regions = bench_regions,
@@ -348,12 +337,10 @@ static inline void bench_start(const struct core_record *rows, size_t count, int
                   .fan_out = bench_fan_out,
                   .quorum = bench_quorum,
                   .close = bench_close_parents,
-                  .cancel_children = bench_cancel_children,
-                  .undelivered = bench_undelivered},
-        .transport = {.ready = bench_ready, .clear = bench_clear, .admitted = bench_admitted}};
+                  .cancel_children = bench_cancel_children},
+        .transport = {.ready = bench_ready, .admitted = bench_admitted}};
     bench.core = core_new(&ports, &core_settings_default);
     assert_non_null(bench.core);
-    core_transport_up(bench.core);
     core_start(bench.core);
     (void)bench_answer(BENCH_LOAD, rows, count);
     struct core_worker_row worker;

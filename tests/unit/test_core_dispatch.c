@@ -1,4 +1,4 @@
-/* Which job goes next, and where. */
+/* Which job goes next, and to which worker. */
 #include "tests/unit/core_bench.h"
 
 /* The jobs of the dispatch call that is open, as one number a job: 3,1. */
@@ -146,29 +146,79 @@ static void test_core_dispatch_accepts_a_refusal_of_the_record(void **state)
     bench_stop();
 }
 
-/* Nothing is offered while Redis is away; when it is back, what was open is offered again. */
-static void test_core_dispatch_waits_for_the_transport(void **state)
+/* The least loaded worker gets the job, by its share of free slots; between equals the larger, then
+ * the first by name. Each is named with its incarnation. */
+static void test_core_dispatch_picks_the_least_loaded_worker(void **state)
 {
     (void)state;
-    struct core_record row = bench_row(1, CORE_STATE_DISPATCHED, "de-DE");
-    row.attempt = 1;
-    bench_start(&row, 1, 2);
-    bench.offered_count = 0;
-    core_transport_down(bench.core);
-    struct core_record queued = bench_row(2, CORE_STATE_QUEUED, "de-DE");
-    struct core_worker_row worker;
-    struct core_world world = bench_world_of(&worker, 2);
+    struct core_record rows[7];
+    for (uint64_t i = 0; i < 7; i++) {
+        rows[i] = bench_row(i + 1, CORE_STATE_QUEUED, "de-DE");
+    }
+    rows[6].state = CORE_STATE_RUNNING;
+    rows[6].attempt = 1;
+    rows[6].worker = span_of("a");
+    bench_start(rows, 7, 0);
+    const struct core_worker_row workers[3] = {
+        {span_of("b"), span_of("b1"), span_of("eu"), 2, true, false},
+        {span_of("a"), span_of("a1"), span_of("eu"), 2, true, false},
+        {span_of("c"), span_of("c1"), span_of("eu"), 1, true, false}};
+    struct core_world world = {.markets = bench_markets,
+                               .market_count = 3,
+                               .regions = bench_regions,
+                               .region_count = 2,
+                               .workers = workers,
+                               .worker_count = 3};
     bench.now_ms += 10000;
     (void)core_tick(bench.core);
-    (void)bench_answer(BENCH_CHANGES, &queued, 1);
     bench_settle(&world);
+    static const char *const expected[] = {"b1", "c1", "a1", "b1"};
+    assert_int_equal(bench.open[0].count, 4); /* and not one more than there are slots */
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(span_is(bench.open[0].dispatches[i].incarnation, expected[i]));
+    }
+    bench_stop();
+}
+
+/* A worker that drains, or was not seen lately, or is not listed any more, gets nothing. */
+static void test_core_dispatch_gives_nothing_to_a_worker_that_leaves(void **state)
+{
+    (void)state;
+    for (int leaves = 0; leaves < 4; leaves++) {
+        struct core_record row = bench_row(1, CORE_STATE_QUEUED, "de-DE");
+        struct core_worker_row worker;
+        struct core_world world = bench_world_of(&worker, 1);
+        bench_start(NULL, 0, 1);
+        worker.is_draining = leaves == 1;
+        worker.is_live = leaves != 2;
+        world.worker_count = leaves == 3 ? 0 : 1;
+        bench.now_ms += 10000;
+        (void)core_tick(bench.core);
+        bench_settle(&world);
+        bench.now_ms += 300;
+        (void)core_tick(bench.core);
+        (void)bench_answer(BENCH_CHANGES, &row, 1);
+        assert_int_equal(bench_count(BENCH_DISPATCH), leaves == 0 ? 1 : 0);
+        bench_stop();
+    }
+}
+
+/* A worker to which the record lets nothing go is left alone until the world was read anew. */
+static void test_core_dispatch_leaves_a_refused_worker_alone(void **state)
+{
+    (void)state;
+    struct core_record row = bench_row(1, CORE_STATE_QUEUED, "de-DE");
+    bench_start(&row, 1, 1);
+    ASSERT_DISPATCHED(1);
+    (void)bench_answer(BENCH_DISPATCH, &row, 1); /* as queued as before */
+    assert_int_equal(bench.offered_count, 0);
     assert_int_equal(bench_count(BENCH_DISPATCH), 0);
-    size_t clears = bench.clears;
-    core_transport_up(bench.core);
-    assert_true(bench.clears > clears);
-    (void)bench_answer(BENCH_UNDELIVERED, &row, 1);
-    assert_int_equal(bench.offered_count, 1);
-    assert_int_equal(bench_count(BENCH_DISPATCH), 1);
+    (void)core_tick(bench.core);
+    assert_int_equal(bench_count(BENCH_WORLD), 1);
+    struct core_worker_row worker;
+    struct core_world world = bench_world_of(&worker, 1);
+    bench_settle(&world);
+    ASSERT_DISPATCHED(1);
     bench_stop();
 }
 
@@ -183,7 +233,9 @@ int main(void)
         cmocka_unit_test(test_core_dispatch_places_what_may_run_anywhere),
         cmocka_unit_test(test_core_dispatch_offers_after_the_record_has_it),
         cmocka_unit_test(test_core_dispatch_accepts_a_refusal_of_the_record),
-        cmocka_unit_test(test_core_dispatch_waits_for_the_transport),
+        cmocka_unit_test(test_core_dispatch_picks_the_least_loaded_worker),
+        cmocka_unit_test(test_core_dispatch_gives_nothing_to_a_worker_that_leaves),
+        cmocka_unit_test(test_core_dispatch_leaves_a_refused_worker_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

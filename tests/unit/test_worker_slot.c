@@ -1,7 +1,9 @@
-/* worker/supervisor: the tables of moves, and the results that wait. */
+/* worker/supervisor: the tables of moves, and what waits. */
 #include "worker/supervisor/outbox.h"
 #include "worker/supervisor/phase.h"
+#include "worker/supervisor/recent.h"
 #include "worker/supervisor/slot.h"
+#include "worker/supervisor/waiting.h"
 
 #include "common/base/mem.h"
 
@@ -21,9 +23,8 @@ static void test_slot_allows_the_drawn_moves(void **state)
 {
     (void)state;
     enum slot_state slot = SLOT_EMPTY;
-    const enum slot_state way[] = {SLOT_STARTING, SLOT_IDLE,     SLOT_CLAIMING, SLOT_RUNNING,
-                                   SLOT_IDLE,     SLOT_CLAIMING, SLOT_RUNNING,  SLOT_STOPPING,
-                                   SLOT_LEAVING,  SLOT_EMPTY};
+    const enum slot_state way[] = {SLOT_STARTING, SLOT_IDLE,     SLOT_RUNNING, SLOT_IDLE,
+                                   SLOT_RUNNING,  SLOT_STOPPING, SLOT_LEAVING, SLOT_EMPTY};
     for (size_t i = 0; i < sizeof way / sizeof way[0]; i++) {
         slot_move(&slot, way[i]);
         assert_int_equal(slot, way[i]);
@@ -33,16 +34,16 @@ static void test_slot_allows_the_drawn_moves(void **state)
     }
 }
 
-/* A job cannot run that was not claimed, and a runner that was told to stop gets no other job. */
+/* A job cannot run without a ready runner, and a runner that was told to stop gets no other job. */
 static void test_slot_refuses_shortcuts(void **state)
 {
     (void)state;
-    assert_false(slot_move_is_allowed(SLOT_IDLE, SLOT_RUNNING));
+    assert_false(slot_move_is_allowed(SLOT_STARTING, SLOT_RUNNING));
     assert_false(slot_move_is_allowed(SLOT_STOPPING, SLOT_IDLE));
     assert_false(slot_move_is_allowed(SLOT_LEAVING, SLOT_IDLE));
     assert_false(slot_move_is_allowed(SLOT_EMPTY, SLOT_IDLE));
     assert_false(slot_move_is_allowed(SLOT_STATE_COUNT, SLOT_EMPTY));
-    assert_true(slot_has_job(SLOT_CLAIMING) && slot_has_job(SLOT_STOPPING));
+    assert_true(slot_has_job(SLOT_RUNNING) && slot_has_job(SLOT_STOPPING));
     assert_false(slot_has_job(SLOT_IDLE) || slot_has_job(SLOT_LEAVING));
 }
 
@@ -89,9 +90,9 @@ static void test_outbox_keeps_until_removed(void **state)
     struct uuid a = job_named("a");
     struct uuid b = job_named("b");
     outbox_init(&o, 10);
-    assert_int_equal(outbox_add(&o, &a, 1, span_of("first")), 0);
-    assert_int_equal(outbox_add(&o, &b, 1, span_of("other")), 0);
-    assert_int_equal(outbox_add(&o, &a, 1, span_of("second")), 0);
+    assert_int_equal(outbox_add(&o, &a, 1, 0, span_of("first")), 0);
+    assert_int_equal(outbox_add(&o, &b, 1, 0, span_of("other")), 0);
+    assert_int_equal(outbox_add(&o, &a, 1, 0, span_of("second")), 0);
     assert_int_equal(o.count, 2);
     assert_null(outbox_find(&o, a.text, 2));
     assert_string_equal(outbox_find(&o, a.text, 1)->bytes, "second");
@@ -111,10 +112,10 @@ static void test_outbox_is_bounded(void **state)
     outbox_init(&o, 20);
     for (int i = 0; i < 20; i++) {
         struct uuid job = job_named("a");
-        assert_int_equal(outbox_add(&o, &job, i + 1, span_of("x")), 0);
+        assert_int_equal(outbox_add(&o, &job, i + 1, 0, span_of("x")), 0);
     }
     struct uuid job = job_named("b");
-    assert_int_equal(outbox_add(&o, &job, 1, span_of("x")), ERR_LIMIT);
+    assert_int_equal(outbox_add(&o, &job, 1, 0, span_of("x")), ERR_LIMIT);
     assert_int_equal(o.count, 20);
     outbox_close(&o);
 }
@@ -126,11 +127,89 @@ static void test_outbox_survives_failed_allocation(void **state)
     struct outbox o;
     struct uuid a = job_named("a");
     outbox_init(&o, 20);
-    assert_int_equal(outbox_add(&o, &a, 1, span_of("kept")), 0);
+    assert_int_equal(outbox_add(&o, &a, 1, 0, span_of("kept")), 0);
     mem_fail_after(1);
-    assert_int_equal(outbox_add(&o, &a, 1, span_of("lost")), ERR_NOMEM);
+    assert_int_equal(outbox_add(&o, &a, 1, 0, span_of("lost")), ERR_NOMEM);
     assert_string_equal(outbox_find(&o, a.text, 1)->bytes, "kept");
     outbox_close(&o);
+}
+
+/* First in, first out; found by job and attempt; full is said, and its spec is its own. */
+static void test_waiting_is_a_bounded_line(void **state)
+{
+    (void)state;
+    struct waiting w;
+    char spec[] = "{\"a\":1}";
+    struct message_ready job = {.job = job_named("a"), .attempt = 1, .spec = span_of(spec)};
+    waiting_init(&w, 2);
+    assert_int_equal(waiting_add(&w, &job, 10), 0);
+    job.attempt = 2;
+    assert_int_equal(waiting_add(&w, &job, 20), 0);
+    assert_int_equal(waiting_add(&w, &job, 30), ERR_LIMIT);
+    spec[0] = 'x';
+    assert_int_equal(waiting_find(&w, job.job.text, 2), 1);
+    assert_int_equal(waiting_find(&w, job.job.text, 3), -1);
+    struct waiting_item *first = waiting_take(&w, 0);
+    assert_int_equal(first->lease_ms, 10);
+    assert_true(span_is(first->job.spec, "{\"a\":1}"));
+    waiting_free(first);
+    assert_int_equal(waiting_find(&w, job.job.text, 2), 0);
+    waiting_close(&w);
+}
+
+/* Without memory nothing is added and nothing leaks. */
+static void test_waiting_survives_failed_allocation(void **state)
+{
+    (void)state;
+    struct message_ready job = {.job = job_named("a"), .attempt = 1};
+    int rc = ERR_NOMEM;
+    for (long nth = 1; rc == ERR_NOMEM; nth++) {
+        struct waiting w;
+        waiting_init(&w, 2);
+        mem_fail_after(nth);
+        rc = waiting_add(&w, &job, 0);
+        mem_fail_after(0);
+        assert_int_equal(w.count, rc == 0 ? 1 : 0);
+        waiting_close(&w);
+    }
+    assert_int_equal(rc, 0);
+}
+
+/* An attempt is known for at least a period, and is forgotten after two. */
+static void test_recent_remembers_for_a_period(void **state)
+{
+    (void)state;
+    struct recent r;
+    struct uuid a = job_named("a");
+    recent_init(&r, 1000, 100);
+    assert_false(recent_has(&r, a.text, 1));
+    assert_int_equal(recent_add(&r, a.text, 1, 5900), 0);
+    assert_true(recent_has(&r, a.text, 1));
+    assert_false(recent_has(&r, a.text, 2));
+    struct uuid b = job_named("b");
+    assert_int_equal(recent_add(&r, b.text, 1, 6950), 0); /* the sets change places */
+    assert_true(recent_has(&r, a.text, 1) && recent_has(&r, b.text, 1));
+    assert_int_equal(recent_add(&r, b.text, 2, 7950), 0);
+    assert_false(recent_has(&r, a.text, 1));
+    assert_true(recent_has(&r, b.text, 1));
+    recent_close(&r);
+}
+
+/* Thousands are told apart; past the maximum the older half goes. */
+static void test_recent_is_bounded(void **state)
+{
+    (void)state;
+    struct recent r;
+    struct uuid a = job_named("a");
+    recent_init(&r, 1000000, 1000);
+    for (int i = 1; i <= 2500; i++) {
+        assert_int_equal(recent_add(&r, a.text, i, 1000000), 0);
+    }
+    for (int i = 1; i <= 2500; i++) {
+        assert_int_equal(recent_has(&r, a.text, i), i > 1000);
+    }
+    assert_true(r.now.count <= 1000 && r.before.count <= 1000);
+    recent_close(&r);
 }
 
 int main(void)
@@ -143,6 +222,10 @@ int main(void)
         cmocka_unit_test(test_outbox_keeps_until_removed),
         cmocka_unit_test(test_outbox_is_bounded),
         cmocka_unit_test(test_outbox_survives_failed_allocation),
+        cmocka_unit_test(test_waiting_is_a_bounded_line),
+        cmocka_unit_test(test_waiting_survives_failed_allocation),
+        cmocka_unit_test(test_recent_remembers_for_a_period),
+        cmocka_unit_test(test_recent_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,8 @@ static int make_room(struct outbox *o)
     return 0;
 }
 
-int outbox_add(struct outbox *o, const struct uuid *job, int32_t attempt, struct span bytes)
+int outbox_add(struct outbox *o, const struct uuid *job, int32_t attempt, int64_t began_ms,
+               struct span bytes)
 {
     if (!outbox_find(o, job->text, attempt) && o->count >= o->max) {
         return ERR_LIMIT;
@@ -55,8 +56,11 @@ int outbox_add(struct outbox *o, const struct uuid *job, int32_t attempt, struct
         return ERR_NOMEM;
     }
     outbox_remove(o, job->text, attempt);
-    o->items[o->count++] = (struct outbox_item){
-        .job = *job, .attempt = attempt, .bytes = copy, .length = bytes.length};
+    o->items[o->count++] = (struct outbox_item){.job = *job,
+                                                .attempt = attempt,
+                                                .bytes = copy,
+                                                .length = bytes.length,
+                                                .began_ms = began_ms};
     return 0;
 }
 

@@ -18,7 +18,8 @@ struct outbox_item {
     int32_t attempt;
     char *bytes; /* the encoded report; owned */
     size_t length;
-    int64_t sent_ms; /* last XADD; 0 = never */
+    int64_t sent_ms;  /* last XADD; 0 = never */
+    int64_t began_ms; /* when the job began, or ended without having begun */
 };
 
 struct outbox {
@@ -34,7 +35,7 @@ void outbox_init(struct outbox *o, size_t max);
 void outbox_close(struct outbox *o);
 /* Copies bytes. A result for the same attempt is replaced. ERR_LIMIT, ERR_NOMEM. */
 MUST_CHECK int outbox_add(struct outbox *o, const struct uuid *job, int32_t attempt,
-                          struct span bytes);
+                          int64_t began_ms, struct span bytes);
 /* The item of that attempt, or NULL; valid until the next change. */
 struct outbox_item *outbox_find(struct outbox *o, const char *job, int32_t attempt);
 /* Forgets it; fine when it is not there. */

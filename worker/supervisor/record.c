@@ -1,8 +1,8 @@
 /*
  * The supervisor's side of PostgreSQL: sql/functions/worker.sql, called without waiting.
  *
- * Every call may be repeated: hello, claim and bye give the same answer again, a renewal is only
- * newer. So a lost connection costs a repetition and nothing else.
+ * Every call may be repeated: hello and bye give the same answer again, a renewal is only newer. So
+ * a lost connection costs a repetition and nothing else.
  */
 #include "worker/supervisor/supervisor_int.h"
 
@@ -13,17 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Which job a claim was for: the slot may hold another one when the answer comes. */
-struct claim {
-    struct supervisor *supervisor;
-    int index;
-    uint64_t generation;
-    int64_t started_ms;
-    struct uuid job;
-    int32_t attempt;
-    char entry[ENTRY_ID_MAX];
-};
 
 /* --- hello ----------------------------------------------------------------------------------- */
 
@@ -56,18 +45,18 @@ static void on_hello(int rc, const struct pg_result *result, const struct pg_err
     if (s->phase == PHASE_STARTING) {
         phase_move(&s->phase, PHASE_UP);
     }
-    transport_wake(s);
 }
 
 static void say_hello(struct supervisor *s, int64_t now)
 {
     char host[256] = "unknown";
-    char pid[16], slots[24], threads[24], memory[24];
+    char pid[16], slots[24], threads[24], memory[24], mono[24];
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
     (void)snprintf(slots, sizeof slots, "%d", s->slot_count);
     (void)snprintf(threads, sizeof threads, "%lld", (long long)s->options->threads);
     (void)snprintf(memory, sizeof memory, "%lld", (long long)s->options->memory_mb);
+    (void)snprintf(mono, sizeof mono, "%lld", (long long)now);
     const char *params[] = {s->options->name,
                             s->incarnation.text,
                             s->was_registered ? "false" : "true",
@@ -77,12 +66,13 @@ static void say_hello(struct supervisor *s, int64_t now)
                             slots,
                             threads,
                             memory,
-                            MERIDIAN_VERSION};
+                            MERIDIAN_VERSION,
+                            mono};
     s->hello_ms = now;
     s->is_hello_open =
         pg_send_texts(s->pg, NULL,
                       "SELECT meridian.worker_hello($1, $2::uuid, $3::boolean, $4, $5, $6::integer,"
-                      " $7::integer, $8::integer, $9::integer, $10)",
+                      " $7::integer, $8::integer, $9::integer, $10, $11::bigint)",
                       params, sizeof params / sizeof params[0], on_hello, s) == 0;
 }
 
@@ -99,90 +89,6 @@ static void on_state(bool is_ready, const char *cause, void *data)
     }
 }
 
-/* --- claim ----------------------------------------------------------------------------------- */
-
-/* Won, but the slot no longer waits for it (its runner died, or a drain began). */
-static void hand_back(struct claim *c)
-{
-    struct message_result r = {.job = c->job, .attempt = c->attempt, .outcome = MESSAGE_RETURNED};
-    transport_result(c->supervisor, &r);
-}
-
-static void take_answer(struct claim *c, struct slot *slot, bool is_won)
-{
-    bool is_waiting = slot->generation == c->generation && slot->state == SLOT_CLAIMING;
-    bool is_wanted = c->supervisor->phase == PHASE_UP;
-    if (is_waiting && is_won && is_wanted) {
-        runners_begin(slot, c->started_ms);
-    } else {
-        if (is_won) {
-            hand_back(c);
-        }
-        if (is_waiting) {
-            runners_give_back(slot);
-        }
-    }
-    transport_ack(c->supervisor, c->entry);
-}
-
-static void on_claim(int rc, const struct pg_result *result, const struct pg_error *error,
-                     void *data)
-{
-    struct claim *c = data;
-    struct slot *slot = &c->supervisor->slots[c->index];
-    bool is_waiting = slot->generation == c->generation && slot->state == SLOT_CLAIMING;
-    if (is_waiting) {
-        slot->held.is_claiming = false;
-    }
-    if (rc == 0) {
-        bool is_won = pg_rows(result) == 1 && pg_bool(result, 0, 0);
-        if (!is_won) {
-            log_info("claim lost, message dropped job=%s attempt=%d", c->job.text, (int)c->attempt);
-        }
-        take_answer(c, slot, is_won);
-    } else if (rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT && rc != ERR_IO && rc != ERR_CANCELLED) {
-        log_error("claim refused, message dropped: %s job=%s", error->text, c->job.text);
-        take_answer(c, slot, false);
-    } /* else the outcome is unknown: the tick asks again */
-    mem_free(c);
-}
-
-void record_claim(struct slot *slot)
-{
-    struct supervisor *s = slot->supervisor;
-    struct held *held = &slot->held;
-    if (!s->is_registered || held->is_claiming) {
-        return;
-    }
-    struct claim *c = mem_new(sizeof *c);
-    if (!c) {
-        return;
-    }
-    *c = (struct claim){.supervisor = s,
-                        .index = slot->index,
-                        .generation = slot->generation,
-                        .started_ms = clock_mono_ms(),
-                        .job = held->job.job,
-                        .attempt = held->job.attempt};
-    memcpy(c->entry, held->entry, sizeof c->entry);
-    char number[16], ttl[16];
-    (void)snprintf(number, sizeof number, "%d", (int)held->job.attempt);
-    (void)snprintf(ttl, sizeof ttl, "%d", LEASE_TTL_MS);
-    const char *params[] = {held->job.job.text, number, s->options->name, s->incarnation.text,
-                            s->options->region, ttl};
-    struct pg_query query = {
-        .sql =
-            "SELECT meridian.attempt_claim($1::uuid, $2::integer, $3, $4::uuid, $5, $6::integer)",
-        .name = "attempt_claim",
-        .param_count = sizeof params / sizeof params[0],
-        .params = params,
-        .timeout_ms = CLAIM_TIMEOUT_MS};
-    held->is_claiming = pg_send(s->pg, &query, on_claim, c) == 0;
-    if (!held->is_claiming) {
-        mem_free(c);
-    }
-}
-
 /* --- renewal --------------------------------------------------------------------------------- */
 
 static void apply_to_slot(struct slot *slot, const char *verdict, int64_t renewed_ms)
@@ -191,6 +97,7 @@ static void apply_to_slot(struct slot *slot, const char *verdict, int64_t renewe
     bool is_cancel = strcmp(verdict, "cancel") == 0;
     if (is_ok || is_cancel) {
         slot->held.lease_ms = renewed_ms;
+        slot->held.is_confirmed = true;
     }
     if (is_cancel) {
         runners_stop(slot, SLOT_STOP_CANCEL);
@@ -208,7 +115,38 @@ static void apply_verdict(struct supervisor *s, const char *job, int32_t attempt
         apply_to_slot(slot, verdict, renewed_ms);
     } else if (!slot && is_ended) {
         outbox_remove(&s->outbox, job, attempt);
+    } else if (!slot && strcmp(verdict, "cancel") == 0) {
+        assignment_cancel(s, job, attempt);
     }
+}
+
+/* --- what is handed over ------------------------------------------------------------------------
+ */
+
+static void copy_column(char *out, size_t size, const struct pg_result *r, size_t row,
+                        size_t column)
+{
+    (void)snprintf(out, size, "%s", pg_text(r, row, column));
+}
+
+/* Columns of lease_renew. */
+enum { JOB, NUMBER, VERDICT, AGE, KIND, MARKET, TASK, REGION, SPEC, NIGHT, MEMORY, TIME, THREADS };
+
+static void hand_over(struct supervisor *s, const struct pg_result *r, size_t row)
+{
+    struct message_ready m = {.attempt = (int32_t)pg_integer(r, row, NUMBER, 0),
+                              .spec = pg_span(r, row, SPEC),
+                              .memory_mb = (int32_t)pg_integer(r, row, MEMORY, 0),
+                              .time_limit_s = (int32_t)pg_integer(r, row, TIME, 0),
+                              .threads = (int32_t)pg_integer(r, row, THREADS, 0)};
+    copy_column(m.job.text, sizeof m.job.text, r, row, JOB);
+    copy_column(m.kind, sizeof m.kind, r, row, KIND);
+    copy_column(m.market, sizeof m.market, r, row, MARKET);
+    copy_column(m.task, sizeof m.task, r, row, TASK);
+    copy_column(m.region, sizeof m.region, r, row, REGION);
+    copy_column(m.night, sizeof m.night, r, row, NIGHT);
+    log_info("the record hands over a job job=%s attempt=%d", m.job.text, (int)m.attempt);
+    assignment_take(s, &m, s->renew_ms - pg_integer(r, row, AGE, 0));
 }
 
 /* The row about the worker itself. */
@@ -235,9 +173,11 @@ static void on_renew(int rc, const struct pg_result *result, const struct pg_err
         return;
     }
     for (size_t row = 0; row < pg_rows(result) && s->phase != PHASE_CLOSING; row++) {
-        const char *verdict = pg_text(result, row, 2);
-        if (pg_is_null(result, row, 0)) {
+        const char *verdict = pg_text(result, row, VERDICT);
+        if (pg_is_null(result, row, JOB)) {
             apply_to_worker(s, verdict);
+        } else if (strcmp(verdict, "take") == 0) {
+            hand_over(s, result, row);
         } else {
             apply_verdict(s, pg_text(result, row, 0), (int32_t)pg_integer(result, row, 1, 0),
                           verdict, s->renew_ms);
@@ -245,9 +185,9 @@ static void on_renew(int rc, const struct pg_result *result, const struct pg_err
     }
 }
 
-/* Three arrays as texts, grown side by side. */
+/* Arrays as texts, grown side by side. */
 struct renewal {
-    struct buf jobs, numbers, progress;
+    struct buf jobs, numbers, run, progress;
     int count;
     int rc;
 };
@@ -275,21 +215,22 @@ static int add_progress(struct buf *out, const struct message_progress *progress
     return rc;
 }
 
-static void renewal_add(struct renewal *r, const char *job, int32_t number,
+static void renewal_add(struct renewal *r, const char *job, int32_t number, int64_t run_ms,
                         const struct message_progress *progress)
 {
     const char *comma = r->count++ > 0 ? "," : "";
     int rc = buf_add_format(&r->jobs, "%s%s", comma, job);
     rc = rc == 0 ? buf_add_format(&r->numbers, "%s%d", comma, (int)number) : rc;
+    rc = rc == 0 ? buf_add_format(&r->run, "%s%lld", comma, (long long)run_ms) : rc;
     rc = rc == 0 ? buf_add_text(&r->progress, comma) : rc;
     rc = rc == 0 ? add_progress(&r->progress, progress) : rc;
     r->rc = r->rc != 0 ? r->rc : rc;
 }
 
-static void renewal_fill(struct renewal *r, struct supervisor *s)
+static void renewal_fill(struct renewal *r, struct supervisor *s, int64_t now)
 {
-    struct buf *all[] = {&r->jobs, &r->numbers, &r->progress};
-    for (int i = 0; i < 3; i++) {
+    struct buf *all[] = {&r->jobs, &r->numbers, &r->run, &r->progress};
+    for (int i = 0; i < 4; i++) {
         buf_init(all[i], 32u << 20);
         r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "{");
     }
@@ -298,13 +239,15 @@ static void renewal_fill(struct renewal *r, struct supervisor *s)
         if (slot->state == SLOT_RUNNING ||
             (slot->state == SLOT_STOPPING && slot->held.stop != SLOT_STOP_FENCED)) {
             renewal_add(r, slot->held.job.job.text, slot->held.job.attempt,
+                        now - slot->held.started_ms,
                         slot->held.has_progress ? &slot->held.progress : NULL);
         }
     }
     for (size_t i = 0; i < s->outbox.count; i++) {
-        renewal_add(r, s->outbox.items[i].job.text, s->outbox.items[i].attempt, NULL);
+        const struct outbox_item *item = &s->outbox.items[i];
+        renewal_add(r, item->job.text, item->attempt, now - item->began_ms, NULL);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "}");
     }
 }
@@ -312,24 +255,30 @@ static void renewal_fill(struct renewal *r, struct supervisor *s)
 static void renew(struct supervisor *s, int64_t now)
 {
     struct renewal r = {0};
-    renewal_fill(&r, s);
-    char ttl[16];
+    renewal_fill(&r, s, now);
+    char ttl[16], mono[24];
+    (void)snprintf(mono, sizeof mono, "%lld", (long long)now);
     (void)snprintf(ttl, sizeof ttl, "%d", LEASE_TTL_MS);
-    if (r.rc == 0 && buf_text(&r.jobs) && buf_text(&r.numbers) && buf_text(&r.progress)) {
-        const char *params[] = {s->options->name, s->incarnation.text, r.jobs.data,
-                                r.numbers.data,   r.progress.data,     ttl};
+    if (r.rc == 0 && buf_text(&r.jobs) && buf_text(&r.numbers) && buf_text(&r.run) &&
+        buf_text(&r.progress)) {
+        const char *is_draining = s->phase >= PHASE_DRAINING ? "true" : "false";
+        const char *params[] = {s->options->name, s->incarnation.text, mono,
+                                is_draining,      r.jobs.data,         r.numbers.data,
+                                r.run.data,       r.progress.data,     ttl};
         struct pg_query query = {
-            .sql = "SELECT job, number, verdict FROM meridian.lease_renew($1, $2::uuid, $3::uuid[],"
-                   " $4::integer[], $5::jsonb[], $6::integer)",
+            .sql = "SELECT * FROM meridian.lease_renew($1, $2::uuid, $3::bigint, $4::boolean,"
+                   " $5::uuid[], $6::integer[], $7::bigint[], $8::jsonb[], $9::integer)",
             .name = "lease_renew",
             .param_count = sizeof params / sizeof params[0],
             .params = params,
             .timeout_ms = RENEW_TIMEOUT_MS};
         s->renew_ms = now;
+        s->must_renew = false;
         s->is_renew_open = pg_send(s->pg, &query, on_renew, s) == 0;
     }
     buf_close(&r.jobs);
     buf_close(&r.numbers);
+    buf_close(&r.run);
     buf_close(&r.progress);
 }
 
@@ -363,6 +312,26 @@ int record_open(struct supervisor *s, struct err_buf *e)
     return pg_new(&s->pg, &s->loop, &options, e);
 }
 
+/* Something runs that the record does not know to run yet. */
+static bool has_started(const struct supervisor *s, int64_t now)
+{
+    for (int i = 0; i < s->slot_count; i++) {
+        const struct slot *slot = &s->slots[i];
+        if (slot_has_job(slot->state) && !slot->held.is_confirmed &&
+            now - slot->held.started_ms >= STARTED_AFTER_MS) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_renew_due(const struct supervisor *s, int64_t now)
+{
+    int64_t since = now - s->renew_ms;
+    int64_t every = s->phase == PHASE_LEAVING ? LEASE_LEAVING_MS : LEASE_EVERY_MS;
+    return s->must_renew || since >= every || (since >= STARTED_EVERY_MS && has_started(s, now));
+}
+
 void record_tick(struct supervisor *s, int64_t now)
 {
     if (!pg_is_ready(s->pg) || s->phase == PHASE_CLOSING) {
@@ -374,14 +343,7 @@ void record_tick(struct supervisor *s, int64_t now)
         }
         return;
     }
-    for (int i = 0; i < s->slot_count; i++) {
-        struct slot *slot = &s->slots[i];
-        if (slot->state == SLOT_CLAIMING && !slot->held.is_claiming) {
-            record_claim(slot);
-        }
-    }
-    int64_t every = s->phase == PHASE_LEAVING ? LEASE_LEAVING_MS : LEASE_EVERY_MS;
-    if (!s->is_renew_open && now - s->renew_ms >= every) {
+    if (!s->is_renew_open && is_renew_due(s, now)) {
         renew(s, now);
     }
 }

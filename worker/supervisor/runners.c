@@ -33,7 +33,6 @@ static void forget_job(struct slot *slot)
     mem_free((char *)slot->held.job.spec.data);
     slot->held = (struct held){0};
     tail_reset(&slot->tail);
-    slot->generation++;
 }
 
 static struct message_result result_of(const struct slot *slot, enum message_outcome outcome)
@@ -41,6 +40,7 @@ static struct message_result result_of(const struct slot *slot, enum message_out
     return (struct message_result){.job = slot->held.job.job,
                                    .attempt = slot->held.job.attempt,
                                    .outcome = outcome,
+                                   .run_ms = clock_mono_ms() - slot->held.started_ms,
                                    .peak_rss_kb = slot->held.peak_kb,
                                    .log_tail = tail_text(&slot->tail)};
 }
@@ -217,7 +217,7 @@ static void handle_ready(struct slot *slot)
     if (slot->supervisor->phase >= PHASE_DRAINING) {
         leave(slot);
     } else {
-        transport_wake(slot->supervisor);
+        assignment_fill(slot->supervisor);
     }
 }
 
@@ -276,6 +276,7 @@ static void handle_result(struct slot *slot, const struct message_result *from_r
         struct message_result r = *from_runner;
         r.job = slot->held.job.job;
         r.attempt = slot->held.job.attempt;
+        r.run_ms = clock_mono_ms() - slot->held.started_ms;
         r.peak_rss_kb = slot->held.peak_kb;
         r.log_tail = r.outcome == MESSAGE_SUCCEEDED ? (struct span){0} : tail_text(&slot->tail);
         transport_result(slot->supervisor, &r);
@@ -288,7 +289,7 @@ static void handle_result(struct slot *slot, const struct message_result *from_r
             log_debug("the memory limit of an idle runner stays"); /* the next job sets its own */
         }
         slot_move(&slot->state, SLOT_IDLE);
-        transport_wake(slot->supervisor);
+        assignment_fill(slot->supervisor);
     } else {
         leave(slot);
     }
@@ -443,7 +444,7 @@ static void end_of_process(struct slot *slot, const struct process_end *end)
         slot->start_ms = 0; /* at once */
     }
     if (slot_has_job(slot->state)) {
-        forget_job(slot); /* a claim that is won nevertheless is given back by its answer */
+        forget_job(slot);
         slot->start_ms = 0;
     }
     link_drop(slot);
@@ -468,32 +469,6 @@ void runners_reap(struct supervisor *s)
 
 /* --- jobs in and out ------------------------------------------------------------------------- */
 
-int runners_take(struct slot *slot, const struct message_ready *job, struct span entry)
-{
-    char *spec =
-        mem_string(job->spec.data ? job->spec.data : "{}", job->spec.data ? job->spec.length : 2);
-    if (!spec) {
-        return ERR_NOMEM;
-    }
-    slot->held = (struct held){.job = *job};
-    slot->held.job.spec = span_of(spec);
-    (void)snprintf(slot->held.entry, sizeof slot->held.entry, "%.*s", (int)entry.length,
-                   entry.data);
-    slot_move(&slot->state, SLOT_CLAIMING);
-    return 0;
-}
-
-void runners_give_back(struct slot *slot)
-{
-    forget_job(slot);
-    slot_move(&slot->state, SLOT_IDLE);
-    if (slot->supervisor->phase >= PHASE_DRAINING) {
-        leave(slot);
-    } else {
-        transport_wake(slot->supervisor);
-    }
-}
-
 static void limit_memory(struct slot *slot)
 {
     struct held *held = &slot->held;
@@ -510,15 +485,17 @@ static void limit_memory(struct slot *slot)
     }
 }
 
-void runners_begin(struct slot *slot, int64_t claim_ms)
+void runners_begin(struct slot *slot, struct waiting_item *item)
 {
     struct held *held = &slot->held;
     int64_t now = clock_mono_ms();
     slot_move(&slot->state, SLOT_RUNNING);
-    held->lease_ms = claim_ms;
-    held->started_ms = now;
+    *held = (struct held){.job = item->job, .lease_ms = item->lease_ms, .started_ms = now};
+    held->job.incarnation = (struct uuid){{0}}; /* nothing to a runner */
+    held->job.worker_mono_ms = 0;
     stall_begin(&held->stall, now);
     held->end_ms = now + (int64_t)held->job.time_limit_s * 1000;
+    mem_free(item); /* its spec lives on in the slot */
     slot->served++;
     limit_memory(slot);
     struct message_pipe m = {.type = MESSAGE_PIPE_JOB, .job = held->job};
@@ -641,7 +618,6 @@ static void tick_slot(struct slot *slot, int64_t now)
         }
         break;
     case SLOT_IDLE:
-    case SLOT_CLAIMING:
     case SLOT_STATE_COUNT:
         break;
     }

@@ -14,8 +14,7 @@ static const struct {
 } states[SLOT_STATE_COUNT] = {
     [SLOT_EMPTY] = {"empty", TO(SLOT_STARTING)},
     [SLOT_STARTING] = {"starting", TO(SLOT_IDLE) | TO(SLOT_LEAVING) | TO(SLOT_EMPTY)},
-    [SLOT_IDLE] = {"idle", TO(SLOT_CLAIMING) | TO(SLOT_LEAVING) | TO(SLOT_EMPTY)},
-    [SLOT_CLAIMING] = {"claiming", TO(SLOT_IDLE) | TO(SLOT_RUNNING) | TO(SLOT_EMPTY)},
+    [SLOT_IDLE] = {"idle", TO(SLOT_RUNNING) | TO(SLOT_LEAVING) | TO(SLOT_EMPTY)},
     [SLOT_RUNNING] = {"running",
                       TO(SLOT_IDLE) | TO(SLOT_STOPPING) | TO(SLOT_LEAVING) | TO(SLOT_EMPTY)},
     [SLOT_STOPPING] = {"stopping", TO(SLOT_LEAVING) | TO(SLOT_EMPTY)},
@@ -57,5 +56,5 @@ void slot_move(enum slot_state *state, enum slot_state to)
 
 bool slot_has_job(enum slot_state state)
 {
-    return state == SLOT_CLAIMING || state == SLOT_RUNNING || state == SLOT_STOPPING;
+    return state == SLOT_RUNNING || state == SLOT_STOPPING;
 }

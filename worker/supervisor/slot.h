@@ -1,17 +1,16 @@
 /*
  * A slot: one place to run a job, and the runner process in it.
  *
- *              start            ready           take            won             result
- *     EMPTY ─────────► STARTING ─────► IDLE ─────────► CLAIMING ─────► RUNNING ─────────┐
- *       ▲                 │            │ ▲   lost/given back │  │         │ │            │
- *       │                 │            │ └───────────────────┘  │    stop │ │            │ keep the
- *       │ died            │            │ retire                 │         ▼ │            │ runner:
- * IDLE │                 │            ▼                        │     STOPPING           │ else:
- * LEAVING └─────────────────┴───────── LEAVING ◄──────────────────┼─────────┼──────────────┘ ▲ │ │
- *       └───────────────────────────────────────────────────────┴─────────┘ died
+ *            start             ready           begin
+ *     EMPTY ───────► STARTING ───────► IDLE ───────────► RUNNING ───stop──► STOPPING
+ *       ▲               │              │  ▲   result,       │  │ result        │
+ *       │               │       retire │  └─ kept runner ───┘  │               │
+ *       │               ▼              ▼                       │               │
+ *       └──── died ─── LEAVING ◄───────┴───────────────────────┴───────────────┘
  *
- * In CLAIMING, RUNNING and STOPPING a job holds the slot. In every state but EMPTY there is a
- * process. The table of allowed moves is the truth; a move outside it stops the program.
+ * In RUNNING and STOPPING a job holds the slot. In every state but EMPTY there is a process, and
+ * its death leads to EMPTY. The table of allowed moves is the truth; a move outside it stops the
+ * program.
  */
 #ifndef WORKER_SUPERVISOR_SLOT_H
 #define WORKER_SUPERVISOR_SLOT_H
@@ -22,7 +21,6 @@ enum slot_state {
     SLOT_EMPTY = 0, /* no process; one is started as soon as that may be */
     SLOT_STARTING,  /* process started, not yet ready */
     SLOT_IDLE,      /* ready for a job */
-    SLOT_CLAIMING,  /* a ready message is being claimed */
     SLOT_RUNNING,   /* the job is in the runner */
     SLOT_STOPPING,  /* the job is being stopped; SIGKILL follows */
     SLOT_LEAVING,   /* no job; the runner was told to exit */

@@ -14,10 +14,8 @@
 
 int supervisor_free(const struct supervisor *s)
 {
-    /* Results that nobody records must not pile up: then no new work. */
-    bool is_open = s->phase == PHASE_UP && s->is_registered && s->outbox.count < OUTBOX_MAX / 2;
     int free = 0;
-    for (int i = 0; is_open && i < s->slot_count; i++) {
+    for (int i = 0; s->phase == PHASE_UP && i < s->slot_count; i++) {
         free += s->slots[i].state == SLOT_IDLE;
     }
     return free;
@@ -45,6 +43,8 @@ void supervisor_drain(struct supervisor *s, int64_t grace_ms)
     phase_move(&s->phase, PHASE_DRAINING);
     s->grace_end_ms = grace_ms < 0 ? 0 : clock_mono_ms() + grace_ms;
     transport_stop_reading(s);
+    assignment_return(s);
+    s->must_renew = true; /* the record shall give us nothing more */
     for (int i = 0; i < s->slot_count; i++) {
         if (s->slots[i].state == SLOT_IDLE) {
             runners_retire(&s->slots[i]);
@@ -78,10 +78,7 @@ static void tick_draining(struct supervisor *s, int64_t now)
     bool is_over = s->grace_end_ms != 0 && now >= s->grace_end_ms;
     for (int i = 0; i < s->slot_count; i++) {
         struct slot *slot = &s->slots[i];
-        if (slot->state == SLOT_CLAIMING && !slot->held.is_claiming) {
-            transport_ack(s, slot->held.entry); /* never claimed: the scheduler takes it back */
-            runners_give_back(slot);
-        } else if (slot->state == SLOT_RUNNING && is_over) {
+        if (slot->state == SLOT_RUNNING && is_over) {
             runners_stop(slot, SLOT_STOP_DRAIN);
         }
     }
@@ -120,6 +117,7 @@ static void on_tick(uv_timer_t *timer)
     int64_t now = clock_mono_ms();
     runners_reap(s); /* SIGCHLD may be merged; this costs nothing */
     runners_tick(s, now);
+    assignment_fill(s);
     record_tick(s, now);
     transport_tick(s, now);
     if (s->phase == PHASE_DRAINING) {
@@ -137,7 +135,7 @@ static void on_child(uv_signal_t *handle, int signal_number)
     struct supervisor *s = handle->data;
     (void)signal_number;
     runners_reap(s);
-    transport_tick(s, clock_mono_ms()); /* free slots and results are told at once */
+    transport_tick(s, clock_mono_ms()); /* results are told at once */
 }
 
 static void on_stop(uv_signal_t *handle, int signal_number)
@@ -205,6 +203,8 @@ int supervisor_run(const struct supervisor_options *options, struct err_buf *e)
     struct supervisor s = {.options = options, .phase = PHASE_STARTING};
     s.incarnation = uuid_make(clock_wall_ms(), rng_seed_from_system(), rng_seed_from_system());
     outbox_init(&s.outbox, OUTBOX_MAX);
+    waiting_init(&s.waiting, WAITING_MAX);
+    recent_init(&s.recent, RECENT_MS, RECENT_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
     if (uv_loop_init(&s.loop) != 0) {
         return err_set(e, ERR_NOMEM, "cannot make an event loop");
@@ -219,6 +219,8 @@ int supervisor_run(const struct supervisor_options *options, struct err_buf *e)
     }
     reap_all(&s);
     outbox_close(&s.outbox);
+    waiting_close(&s.waiting);
+    recent_close(&s.recent);
     mem_free(s.slots);
     return rc == 0 ? s.exit_code : rc;
 }

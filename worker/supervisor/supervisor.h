@@ -1,6 +1,6 @@
 /*
- * The supervisor: claims jobs of one region, hands them to runner processes, keeps their leases,
- * and tells how they ended. It never computes and never blocks its loop.
+ * The supervisor: takes the jobs that it is given, hands them to runner processes, keeps their
+ * leases, and tells how they ended. It never computes and never blocks its loop.
  *
  * PostgreSQL decides who owns an attempt; Redis only carries messages. Whatever Redis forgets is
  * sent again; whatever PostgreSQL takes away is killed.

@@ -3,8 +3,11 @@
  *
  *   supervisor.c  start, phases, signals, the tick that drives everything timed
  *   runners.c     slots and their processes: start, frames, stop, end
- *   record.c      PostgreSQL: hello, claim, lease renewal, bye
+ *   assignment.c  what was given to us: taken, refused, handed to a runner
+ *   record.c      PostgreSQL: hello, lease renewal and what it hands over, bye
  *   transport.c   Redis: ready messages in; reports, progress and log lines out
+ *   waiting.c     jobs that wait for a runner
+ *   recent.c      attempts that were taken lately
  *   outbox.c      results that are not yet known to be recorded
  */
 #ifndef WORKER_SUPERVISOR_SUPERVISOR_INT_H
@@ -18,10 +21,12 @@
 #include "worker/supervisor/outbox.h"
 #include "worker/supervisor/phase.h"
 #include "worker/supervisor/process.h"
+#include "worker/supervisor/recent.h"
 #include "worker/supervisor/slot.h"
 #include "worker/supervisor/stall.h"
 #include "worker/supervisor/supervisor.h"
 #include "worker/supervisor/tail.h"
+#include "worker/supervisor/waiting.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,12 +38,16 @@ enum {
     LEASE_EVERY_MS = 2000,  /* renewal */
     LEASE_LEAVING_MS = 500, /* then it only asks whether the results are recorded */
     LEASE_LOST_MS = 10000,  /* not renewed for so long: the job is killed before it is given away */
+    /* Older than this an assignment is not begun: two seconds are left for its first renewal. */
+    TAKE_WITHIN_MS = 8000,
     RENEW_TIMEOUT_MS = 4000, /* leaves time for another try */
-    CLAIM_TIMEOUT_MS = 5000,
-    REPORT_EVERY_MS = 3000, /* a result is sent again until it is recorded */
-    BEAT_EVERY_MS = 2000,
-    READ_BLOCK_MS = 2000, /* of XREADGROUP */
-    KILL_AFTER_MS = 5000, /* between SIGTERM and SIGKILL for cancel and time */
+    STARTED_AFTER_MS = 250,  /* a job that is not over by then is told to the record soon, */
+    STARTED_EVERY_MS = 500,  /* by a renewal of its own no more often than this */
+    RECENT_MS = 10000,       /* longer than what is taken can be old */
+    RECENT_MAX = 1 << 20,    /* 8 MB to 16 MB of fingerprints, when so many are taken in it */
+    REPORT_EVERY_MS = 3000,  /* a result is sent again until it is recorded */
+    READ_BLOCK_MS = 2000,    /* of XREAD */
+    KILL_AFTER_MS = 5000,    /* between SIGTERM and SIGKILL for cancel and time */
     KILL_AFTER_DRAIN_MS = 2000,
     EXIT_AFTER_MS = 2000,    /* for a runner that was told to exit */
     READY_WITHIN_MS = 30000, /* for a runner that was started */
@@ -54,9 +63,11 @@ enum {
     LOG_LINES_PER_TICK = 10,    /* a chatty job loses lines, not Redis its memory */
     LOG_KEEP_S = 7 * 24 * 3600,
     REPORTS_MAX = 100000, /* entries kept in the report stream when nobody reads it */
-    ENTRY_ID_MAX = 64,
+    WAITING_MAX = 1024,   /* what is beyond is handed over again when there is room */
     SLOTS_MAX = 256,
     OUTBOX_MAX = 4096,
+    READ_MAX = 64, /* entries of one read */
+    ENTRY_ID_MAX = 48,
 };
 
 struct supervisor;
@@ -74,9 +85,8 @@ struct link {
 /* The job in a slot. */
 struct held {
     struct message_ready job; /* its spec is owned */
-    char entry[ENTRY_ID_MAX]; /* id of the ready message */
-    bool is_claiming;         /* a claim is on its way */
-    int64_t lease_ms;         /* start of the claim or of the last renewal that was granted */
+    bool is_confirmed;        /* the record knows that it runs */
+    int64_t lease_ms; /* the assignment, at the latest, or the start of the last good renewal */
     int64_t started_ms;
     int64_t end_ms;  /* time limit */
     int64_t kill_ms; /* SIGKILL at; 0 = not stopping */
@@ -101,11 +111,10 @@ struct slot {
     enum slot_state state;
     struct process process;
     struct link *link;
-    uint64_t generation; /* counts the jobs: tells an answer's job from the next one's */
-    int served;          /* jobs of this process */
-    int64_t fresh_kb;    /* its memory when it was ready */
-    int64_t kill_ms;     /* STARTING, LEAVING: SIGKILL at */
-    int64_t start_ms;    /* EMPTY: not before */
+    int served;       /* jobs of this process */
+    int64_t fresh_kb; /* its memory when it was ready */
+    int64_t kill_ms;  /* STARTING, LEAVING: SIGKILL at */
+    int64_t start_ms; /* EMPTY: not before */
     int64_t backoff_ms;
     struct held held; /* valid when slot_has_job */
     struct tail tail; /* of the job's log */
@@ -122,6 +131,8 @@ struct supervisor {
     struct slot *slots;
     int slot_count;
     struct outbox outbox;
+    struct waiting waiting;
+    struct recent recent;
     /* drain */
     int signals;
     int64_t grace_end_ms; /* 0 = no limit */
@@ -135,19 +146,18 @@ struct supervisor {
     bool is_hello_open;
     int64_t hello_ms;
     bool is_renew_open;
+    bool must_renew;  /* at once */
     int64_t renew_ms; /* start of the last renewal */
     /* transport */
     struct redis *commands;
     struct redis *reader;
     bool is_read_open;
-    bool has_pending; /* own entries that were delivered before: read them first */
-    bool is_pending_read;
-    int pending_taken;
+    char read_ids[READ_MAX][ENTRY_ID_MAX]; /* entries to be deleted */
+    size_t read_count;
     int64_t complain_at_ms; /* not before: about what Redis refuses */
     int64_t read_after_ms;
-    int64_t beat_ms;
-    int beat_free;
-    char ready_key[128], report_key[96], progress_key[96], log_prefix[96];
+    bool is_hello_due; /* to the report stream */
+    char ready_key[256], report_key[96], progress_key[96], log_prefix[96];
 };
 
 /* --- supervisor.c --- */
@@ -165,12 +175,8 @@ struct slot *supervisor_slot_of(struct supervisor *s, const char *job, int32_t a
 void runners_tick(struct supervisor *s, int64_t now);
 /* Takes the ends of processes after SIGCHLD. */
 void runners_reap(struct supervisor *s);
-/* IDLE -> CLAIMING: job (its spec is copied) is put into the slot. ERR_NOMEM. */
-MUST_CHECK int runners_take(struct slot *slot, const struct message_ready *job, struct span entry);
-/* CLAIMING -> RUNNING: the claim that started at claim_ms was won. */
-void runners_begin(struct slot *slot, int64_t claim_ms);
-/* CLAIMING -> IDLE: the claim was lost. */
-void runners_give_back(struct slot *slot);
+/* IDLE -> RUNNING. Takes the item. */
+void runners_begin(struct slot *slot, struct waiting_item *item);
 /* Stops the job of a RUNNING slot for a reason. */
 void runners_stop(struct slot *slot, enum slot_stop stop);
 /* Tells an idle or starting runner to exit. */
@@ -179,21 +185,26 @@ void runners_retire(struct slot *slot);
 void runners_kill(struct supervisor *s);
 bool runners_have_jobs(const struct supervisor *s);
 
+/* --- assignment.c --- */
+/* A job was given to us, at lease_ms of our clock at the earliest: it waits for a runner, or is
+ * refused (we drain), or dropped (held already, or too old). Its spec is copied. */
+void assignment_take(struct supervisor *s, const struct message_ready *job, int64_t lease_ms);
+/* Somebody asked to cancel what was given to us and does not run: it is reported as cancelled. */
+void assignment_cancel(struct supervisor *s, const char *job, int32_t attempt);
+/* Gives waiting jobs to idle runners. */
+void assignment_fill(struct supervisor *s);
+/* Hands back everything that waits. */
+void assignment_return(struct supervisor *s);
+
 /* --- record.c --- */
 MUST_CHECK int record_open(struct supervisor *s, struct err_buf *e);
 void record_tick(struct supervisor *s, int64_t now);
-/* Asks for the job of a CLAIMING slot (again). */
-void record_claim(struct slot *slot);
 void record_bye(struct supervisor *s);
 void record_close(struct supervisor *s);
 
 /* --- transport.c --- */
 MUST_CHECK int transport_open(struct supervisor *s, struct err_buf *e);
 void transport_tick(struct supervisor *s, int64_t now);
-/* A slot has become free: asks for work and says so, without waiting for the tick. */
-void transport_wake(struct supervisor *s);
-/* Forgets a ready message for good. */
-void transport_ack(struct supervisor *s, const char *entry);
 /* Puts a result into the outbox and sends it. */
 void transport_result(struct supervisor *s, const struct message_result *result);
 void transport_log(struct supervisor *s, const char *job, struct span line);

@@ -1,9 +1,10 @@
 /*
  * The supervisor's side of Redis: one connection that waits for ready messages, one for the rest.
  *
- * A ready message is acknowledged and deleted when its claim was answered, whatever the answer.
- * Messages that were delivered to our name and never acknowledged (we, or Redis, went down in
- * between) are read again first: PostgreSQL refuses the claim of those that are done.
+ * Ready messages lie in a stream of our own. What was read is deleted in front of the next read, on
+ * the same connection, and each read begins at the stream's start: whatever Redis forgot or brings
+ * back, no message is passed over. One that is read twice is known, one that was lost is handed
+ * over by the record.
  */
 #include "worker/supervisor/supervisor_int.h"
 
@@ -13,58 +14,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char group[] = "workers";
-
 enum {
     READ_AGAIN_MS = 200,
     READ_SLACK_MS = 3000,
-    COUNT_MAX = 64,
     COMPLAIN_MS = 10000 /* a refusal lasts until somebody acts: often enough to be seen */
 };
 
 /* --- ready messages -------------------------------------------------------------------------- */
 
-static struct slot *idle_slot(struct supervisor *s)
+static void take_message(struct supervisor *s, const struct message_ready *ready)
 {
-    for (int i = 0; i < s->slot_count; i++) {
-        if (s->slots[i].state == SLOT_IDLE) {
-            return &s->slots[i];
-        }
+    if (strcmp(ready->incarnation.text, s->incarnation.text) != 0) {
+        log_info("ready message for an earlier start of this worker, dropped job=%s attempt=%d",
+                 ready->job.text, (int)ready->attempt);
+    } else {
+        assignment_take(s, ready, ready->worker_mono_ms);
     }
-    return NULL;
-}
-
-static void drop(struct supervisor *s, struct span id, const char *why)
-{
-    char entry[ENTRY_ID_MAX];
-    (void)snprintf(entry, sizeof entry, "%.*s", (int)id.length, id.data);
-    log_error("ready message dropped: %s entry=%s", why, entry);
-    transport_ack(s, entry);
-}
-
-static void take_message(struct supervisor *s, const struct redis_entry *entry,
-                         const struct message_ready *ready)
-{
-    struct slot *holder = supervisor_slot_of(s, ready->job.text, ready->attempt);
-    if (holder && holder->state == SLOT_CLAIMING && span_is(entry->id, holder->held.entry)) {
-        return; /* the very message, read again while its claim is on its way */
-    }
-    char id[ENTRY_ID_MAX];
-    (void)snprintf(id, sizeof id, "%.*s", (int)entry->id.length, entry->id.data);
-    if (holder || outbox_find(&s->outbox, ready->job.text, ready->attempt)) {
-        log_info("ready message came twice, dropped job=%s attempt=%d", ready->job.text,
-                 (int)ready->attempt);
-        transport_ack(s, id);
-        s->pending_taken++;
-        return;
-    }
-    struct slot *slot = s->is_registered ? idle_slot(s) : NULL;
-    if (!slot || runners_take(slot, ready, entry->id) != 0) {
-        s->has_pending = true; /* no place for it now: it stays ours, and is read again */
-        return;
-    }
-    s->pending_taken++;
-    record_claim(slot);
 }
 
 static void on_entry(const struct redis_entry *entry, void *data)
@@ -72,39 +37,20 @@ static void on_entry(const struct redis_entry *entry, void *data)
     struct supervisor *s = data;
     struct message_ready ready;
     struct err_buf e = {{0}};
-    if (s->phase != PHASE_UP) {
-        return; /* stays unclaimed: the scheduler takes it back */
+    char *id = s->read_ids[s->read_count];
+    if (s->read_count == READ_MAX || entry->id.length >= ENTRY_ID_MAX) {
+        return; /* read again; Redis gives no more than was asked for, and its ids are short */
     }
+    (void)snprintf(id, ENTRY_ID_MAX, "%.*s", (int)entry->id.length, entry->id.data);
+    s->read_count++;
     if (!entry->message.data) {
-        drop(s, entry->id, "it has no field m");
+        log_error("ready message dropped: it has no field m entry=%s", id);
     } else if (message_decode_ready(entry->message, &ready, &e) != 0) {
-        drop(s, entry->id, e.text);
+        log_error("ready message dropped: %s entry=%s", e.text, id);
     } else if (strcmp(ready.region, s->options->region) != 0) {
-        drop(s, entry->id, "it belongs to another region");
+        log_error("ready message dropped: it belongs to another region entry=%s", id);
     } else {
-        take_message(s, entry, &ready);
-    }
-}
-
-static void on_group(int rc, const struct redis_reply *reply, void *data)
-{
-    struct supervisor *s = data;
-    s->read_after_ms = 0;
-    if (rc == 0) {
-        transport_wake(s);
-    }
-    if (rc != 0 && rc != ERR_EXISTS && rc != ERR_CANCELLED && rc != ERR_UNREACHABLE) {
-        struct span text = redis_reply_text(reply);
-        log_error("cannot create the group of workers: %.*s", (int)text.length,
-                  text.data ? text.data : "");
-    }
-}
-
-static void make_group(struct supervisor *s)
-{
-    const char *const args[] = {"XGROUP", "CREATE", s->ready_key, group, "0", "MKSTREAM"};
-    if (redis_send_texts(s->commands, args, 6, 0, on_group, s) != 0) {
-        log_warn("cannot send to redis: too many commands wait");
+        take_message(s, &ready);
     }
 }
 
@@ -131,69 +77,41 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
     if (rc == ERR_CANCELLED || s->phase == PHASE_CLOSING) {
         return;
     }
+    s->read_count = 0; /* the deletion went in front; if not, they are read again */
     if (rc != 0) {
         s->read_after_ms = clock_mono_ms() + READ_AGAIN_MS;
-        if (rc == ERR_NOTFOUND) {
-            make_group(s);
-        } else if (rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT) {
+        if (rc != ERR_UNREACHABLE && rc != ERR_TIMEOUT) {
             complain(s, rc, reply);
         }
         return;
     }
-    bool was_pending_read = s->is_pending_read;
-    s->pending_taken = 0;
-    s->has_pending = false;
     (void)redis_read_entries(reply, on_entry, s);
-    if (was_pending_read && s->pending_taken > 0) {
-        s->has_pending = true; /* there may be more than one reply holds */
-    } else if (was_pending_read && s->has_pending) {
-        s->read_after_ms = clock_mono_ms() + READ_AGAIN_MS;
-    }
     read_ready(s, clock_mono_ms());
+}
+
+static int delete_read(struct supervisor *s)
+{
+    const char *args[READ_MAX + 2] = {"XDEL", s->ready_key};
+    for (size_t i = 0; i < s->read_count; i++) {
+        args[i + 2] = s->read_ids[i];
+    }
+    return s->read_count == 0 ? 0
+                              : redis_send_texts(s->reader, args, s->read_count + 2, 0, NULL, NULL);
 }
 
 static void read_ready(struct supervisor *s, int64_t now)
 {
-    int free = supervisor_free(s);
-    if (free == 0 || s->is_read_open || now < s->read_after_ms || !s->reader ||
-        !redis_is_ready(s->reader)) {
+    if (s->phase != PHASE_UP || s->is_read_open || now < s->read_after_ms || !s->reader ||
+        !redis_is_ready(s->reader) || delete_read(s) != 0) {
         return;
     }
     char count[16], block[16];
-    s->is_pending_read = s->has_pending;
-    (void)snprintf(count, sizeof count, "%d",
-                   s->is_pending_read ? s->slot_count + COUNT_MAX : free);
+    (void)snprintf(count, sizeof count, "%d", READ_MAX);
     (void)snprintf(block, sizeof block, "%d", READ_BLOCK_MS);
-    const char *const args[] = {"XREADGROUP",
-                                "GROUP",
-                                group,
-                                s->options->name,
-                                "COUNT",
-                                count,
-                                "BLOCK",
-                                block,
-                                "STREAMS",
-                                s->ready_key,
-                                s->is_pending_read ? "0" : ">"};
+    const char *const args[] = {"XREAD", "COUNT",   count,        "BLOCK",
+                                block,   "STREAMS", s->ready_key, "0"};
     s->is_read_open = redis_send_texts(s->reader, args, sizeof args / sizeof args[0],
                                        READ_BLOCK_MS + READ_SLACK_MS, on_read, s) == 0;
-}
-
-static void on_acked(int rc, const struct redis_reply *reply, void *data)
-{
-    struct supervisor *s = data;
-    (void)reply;
-    if (rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT) {
-        s->has_pending = true; /* it may still be there, in our name */
-    }
-}
-
-void transport_ack(struct supervisor *s, const char *entry)
-{
-    if (!s->commands || REDIS_CALL(s->commands, on_acked, s, "XACK", s->ready_key, group, entry) ||
-        REDIS_CALL(s->commands, on_acked, s, "XDEL", s->ready_key, entry)) {
-        s->has_pending = true;
-    }
 }
 
 /* --- reports --------------------------------------------------------------------------------- */
@@ -222,20 +140,19 @@ static void send_state(struct supervisor *s, enum message_report_type type, redi
     struct err_buf e = {{0}};
     buf_init(&out, 4096);
     if (message_encode_report(&m, &out, &e) != 0) {
-        log_error("cannot encode a beat: %s", e.text);
+        log_error("cannot encode a report: %s", e.text);
     } else if (add_report(s, buf_span(&out), done) == 0) {
-        s->beat_ms = clock_mono_ms();
-        s->beat_free = m.free;
+        s->is_hello_due = false;
         s->byes_open += type == MESSAGE_BYE;
     }
     buf_close(&out);
 }
 
-static void beat(struct supervisor *s, int64_t now)
+/* The scheduler looks at the workers then, rather than at its next turn. */
+static void greet(struct supervisor *s)
 {
-    bool is_due = now - s->beat_ms >= BEAT_EVERY_MS || s->beat_free != supervisor_free(s);
-    if (is_due && s->was_registered && !s->is_bye_sent) {
-        send_state(s, s->beat_ms == 0 ? MESSAGE_HELLO : MESSAGE_BEAT, NULL);
+    if (s->is_hello_due && s->was_registered && !s->is_bye_sent) {
+        send_state(s, MESSAGE_HELLO, NULL);
     }
 }
 
@@ -267,7 +184,9 @@ void transport_result(struct supervisor *s, const struct message_result *result)
     buf_init(&out, (size_t)MESSAGE_FRAME_MAX);
     int rc = message_encode_report(&m, &out, &e);
     if (rc == 0) {
-        rc = outbox_add(&s->outbox, &result->job, result->attempt, buf_span(&out));
+        int64_t run_ms = result->run_ms > 0 ? result->run_ms : 0;
+        rc = outbox_add(&s->outbox, &result->job, result->attempt, clock_mono_ms() - run_ms,
+                        buf_span(&out));
     }
     buf_close(&out);
     struct outbox_item *item = outbox_find(&s->outbox, result->job.text, result->attempt);
@@ -284,6 +203,16 @@ void transport_result(struct supervisor *s, const struct message_result *result)
     send_result(s, item, clock_mono_ms());
 }
 
+/* For what may be lost: watchers and readers of logs do without. */
+static int send_lossy(struct supervisor *s, const struct span *args, size_t count)
+{
+    int rc = redis_send(s->commands, args, count, 0, NULL, NULL);
+    if (rc != 0) {
+        log_debug("not sent to redis: %s", err_text(rc));
+    }
+    return rc;
+}
+
 static void on_bye(int rc, const struct redis_reply *reply, void *data)
 {
     struct supervisor *s = data;
@@ -296,20 +225,12 @@ void transport_bye(struct supervisor *s)
 {
     if (s->commands && redis_is_ready(s->commands)) {
         send_state(s, MESSAGE_BYE, on_bye);
+        const struct span gone[] = {span_of("DEL"), span_of(s->ready_key)};
+        (void)send_lossy(s, gone, 2); /* else it expires */
     }
 }
 
 /* --- progress and log lines ------------------------------------------------------------------ */
-
-/* For what may be lost: watchers and readers of logs do without. */
-static int send_lossy(struct supervisor *s, const struct span *args, size_t count)
-{
-    int rc = redis_send(s->commands, args, count, 0, NULL, NULL);
-    if (rc != 0) {
-        log_debug("not sent to redis: %s", err_text(rc));
-    }
-    return rc;
-}
 
 static void publish(struct supervisor *s, struct held *held)
 {
@@ -351,11 +272,11 @@ static void on_commands_state(bool is_ready, const char *cause, void *data)
     struct supervisor *s = data;
     if (is_ready) {
         log_info("connected to redis");
-        s->beat_ms = 0; /* hello: whoever starts to listen learns of us */
+        s->is_hello_due = true;
         for (size_t i = 0; i < s->outbox.count; i++) {
             s->outbox.items[i].sent_ms = 0; /* Redis may have forgotten it */
         }
-        beat(s, clock_mono_ms());
+        greet(s);
         resend_results(s, clock_mono_ms());
     } else if (s->phase != PHASE_CLOSING) {
         log_warn("redis is not reachable, trying again: %s", cause);
@@ -366,7 +287,7 @@ static void on_reader_state(bool is_ready, const char *cause, void *data)
 {
     struct supervisor *s = data;
     (void)cause; /* the other connection says it */
-    s->has_pending = true;
+    s->read_count = 0;
     if (is_ready) {
         read_ready(s, clock_mono_ms());
     }
@@ -375,11 +296,10 @@ static void on_reader_state(bool is_ready, const char *cause, void *data)
 int transport_open(struct supervisor *s, struct err_buf *e)
 {
     const char *prefix = s->options->redis_prefix;
-    (void)snprintf(s->ready_key, sizeof s->ready_key, "{%s}:ready:%s", prefix, s->options->region);
+    (void)snprintf(s->ready_key, sizeof s->ready_key, "{%s}:ready:%s", prefix, s->options->name);
     (void)snprintf(s->report_key, sizeof s->report_key, "{%s}:report", prefix);
     (void)snprintf(s->progress_key, sizeof s->progress_key, "{%s}:progress", prefix);
     (void)snprintf(s->log_prefix, sizeof s->log_prefix, "{%s}:log:", prefix);
-    s->has_pending = true;
     struct redis_options options = {.url = s->options->redis_url,
                                     .name = "meridian-worker",
                                     .key = s->report_key,
@@ -405,21 +325,11 @@ void transport_tick(struct supervisor *s, int64_t now)
     if (!s->commands || !redis_is_ready(s->commands)) {
         return;
     }
-    beat(s, now);
+    greet(s);
     resend_results(s, now);
     for (int i = 0; i < s->slot_count; i++) {
         if (slot_has_job(s->slots[i].state) && s->slots[i].held.is_progress_new) {
             publish(s, &s->slots[i].held);
-        }
-    }
-}
-
-void transport_wake(struct supervisor *s)
-{
-    if (s->phase != PHASE_CLOSING) {
-        read_ready(s, clock_mono_ms());
-        if (s->commands && redis_is_ready(s->commands)) {
-            beat(s, clock_mono_ms());
         }
     }
 }

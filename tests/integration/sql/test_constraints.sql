@@ -77,7 +77,7 @@ CREATE FUNCTION pg_temp.moves() RETURNS text LANGUAGE sql AS $$
     unnest('{waiting,queued,dispatched,running,succeeded,failed,cancelled,rejected,skipped}'::text[]) AS t
   WHERE f <> t AND meridian.job_move_allowed(f, t, false) $$;
 SELECT pg_temp.expect_equal('moves', pg_temp.moves(), 'dispatched>cancelled dispatched>failed dispatched>queued '
-  'dispatched>running dispatched>waiting queued>cancelled queued>dispatched queued>failed queued>skipped '
+  'dispatched>running dispatched>succeeded dispatched>waiting queued>cancelled queued>dispatched queued>failed queued>skipped '
   'queued>waiting running>cancelled running>failed running>queued running>succeeded running>waiting '
   'waiting>cancelled waiting>failed waiting>queued waiting>skipped');
 SELECT pg_temp.expect_refused('MR011', 'cannot move from running to dispatched',
