@@ -347,14 +347,15 @@ BEGIN
      OR NOT is_resident(p_worker, v_attempt.incarnation, v_job.region) THEN
     RETURN 'stale';
   END IF;
+  v_attempt.started_at := coalesce(v_attempt.started_at, attempt_start(v_attempt.dispatched_at, p_run_ms));
+  v_job.started_at := coalesce(v_job.started_at, v_attempt.started_at, now());
   v_result := record_result(v_job, coalesce(nullif(p_result, 'null'), '{}'));
   UPDATE attempt
   SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL, peak_rss_kb = p_peak_rss_kb,
-    started_at = coalesce(started_at, attempt_start(dispatched_at, p_run_ms))
-  WHERE job = p_job AND number = p_number RETURNING started_at INTO v_attempt.started_at;
+    started_at = v_attempt.started_at
+  WHERE job = p_job AND number = p_number;
   UPDATE job
-  SET state = 'succeeded', started_at = coalesce(started_at, v_attempt.started_at), ended_at = now(),
-    result = v_result, error_code = NULL, error_text = NULL
+  SET state = 'succeeded', started_at = v_job.started_at, ended_at = now(), result = v_result, error_code = NULL, error_text = NULL
   WHERE id = p_job;
   PERFORM audit(p_job, p_number, 'scheduler', v_job.state, 'succeeded', 'finished by ' || p_worker, v_result);
   RETURN 'committed';
