@@ -41,7 +41,7 @@ enum {
     /* Older than this an assignment is not begun: two seconds are left for its first renewal. */
     TAKE_WITHIN_MS = 8000,
     RENEW_TIMEOUT_MS = 4000, /* leaves time for another try */
-    STARTED_AFTER_MS = 250,  /* a job that is not over by then is told to the record soon, */
+    STARTED_AFTER_MS = 100,  /* a job that is not over by then is told to the record soon, */
     STARTED_EVERY_MS = 500,  /* by a renewal of its own no more often than this */
     RECENT_MS = 10000,       /* longer than what is taken can be old */
     RECENT_MAX = 1 << 20,    /* 8 MB to 16 MB of fingerprints, when so many are taken in it */
