@@ -318,27 +318,26 @@ static inline void bench_start(const struct core_record *rows, size_t count, int
 {
     memset(&bench, 0, sizeof bench);
     bench.now_ms = 1000;
-    struct core_ports ports = {
-        .now_ms = bench_now,
-        .random = bench_random,
-        .fault = bench_fault,
-        .store = {.load = bench_load,
-                  .world = bench_world,
-                  .changes = bench_changes,
-                  .sweep = bench_sweep,
-                  .fire = bench_fire,
-                  .admit = bench_admit,
-                  .release = bench_release,
-                  .dispatch = bench_dispatch,
-                  .finish = bench_finish,
-                  .end = bench_end,
-                  .skip = bench_skip,
-                  .plan = bench_plan,
-                  .fan_out = bench_fan_out,
-                  .quorum = bench_quorum,
-                  .close = bench_close_parents,
-                  .cancel_children = bench_cancel_children},
-        .transport = {.ready = bench_ready, .admitted = bench_admitted}};
+    struct core_ports ports = {.now_ms = bench_now,
+                               .random = bench_random,
+                               .fault = bench_fault,
+                               .store = {.load = bench_load,
+                                         .world = bench_world,
+                                         .changes = bench_changes,
+                                         .sweep = bench_sweep,
+                                         .fire = bench_fire,
+                                         .admit = bench_admit,
+                                         .release = bench_release,
+                                         .dispatch = bench_dispatch,
+                                         .finish = bench_finish,
+                                         .end = bench_end,
+                                         .skip = bench_skip,
+                                         .plan = bench_plan,
+                                         .fan_out = bench_fan_out,
+                                         .quorum = bench_quorum,
+                                         .close = bench_close_parents,
+                                         .cancel_children = bench_cancel_children},
+                               .transport = {.ready = bench_ready, .admitted = bench_admitted}};
     bench.core = core_new(&ports, &core_settings_default);
     assert_non_null(bench.core);
     core_start(bench.core);
