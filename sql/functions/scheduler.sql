@@ -56,13 +56,17 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
              AND (c.ended_at IS NULL OR c.replayed_by IS NULL)) END AS members,
   CASE WHEN j.quorum IS NOT NULL THEN j.spec ->> 'stragglers' END AS stragglers,
   -- Of the worker that it is assigned to. Only job_dispatch, which holds the worker's row, may read a
-  -- time from it that is not younger than the assignment.
-  d.incarnation, d.mono_ms AS worker_mono_ms
-FROM meridian.job j
-LEFT JOIN LATERAL (
-  SELECT a.incarnation, w.mono_ms
-  FROM meridian.attempt a JOIN meridian.worker w ON w.name = a.worker AND w.incarnation = a.incarnation
-  WHERE j.state = 'dispatched' AND a.job = j.id AND a.number = j.attempt) d ON true;
+  -- time from it that is not younger than the assignment. A lookup each: a join would be planned over the
+  -- whole table of attempts.
+  CASE WHEN j.state = 'dispatched'
+       THEN (SELECT a.incarnation FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
+       END AS incarnation,
+  CASE WHEN j.state = 'dispatched'
+       THEN (SELECT (SELECT w.mono_ms FROM meridian.worker w
+                     WHERE w.name = a.worker AND w.incarnation = a.incarnation)
+             FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
+       END AS worker_mono_ms
+FROM meridian.job j;
 
 -- Reading -----------------------------------------------------------------------------------------
 
