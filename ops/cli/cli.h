@@ -81,6 +81,14 @@ struct cli_options {
     const char *cron;
     bool paused;
     bool resumed;
+    const char *gap;
+    const char *overlap;
+    const char *missed;
+    const char *missed_max;
+    const char *missed_window;
+    const char *running;
+    const char *jitter;
+    bool clocks;
     /* models */
     int64_t version_id;
     const char *output;

@@ -61,6 +61,7 @@ static const struct {
     const char *first;
 } orders[] = {
     {"failures", "at, market, kind, state, error_code, error_text"},
+    {"firings", "local_at, timezone, schedule, outcome, why, job_state"},
     {"nightly", "night, market, state, promoted, challenger_macro_f1, champion_macro_f1, why, "
                 "challenger_accuracy, champion_accuracy, duration_s, train_samples"},
 };

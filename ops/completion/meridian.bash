@@ -33,6 +33,7 @@ workers
 workers drain
 schedule set
 schedule list
+schedule log
 schedule rm
 schedule run
 schedule next
@@ -83,11 +84,12 @@ _meridian_flags() {
     "queue resume") echo "--market --region --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "workers") echo "--all --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "workers drain") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "schedule set") echo "--all-markets --cron --market --pause --priority --resume --set --spec --task --tz --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "schedule set") echo "--all-markets --cron --gap --jitter --market --missed --missed-max --missed-window --overlap --pause --priority --resume --running --set --spec --task --tz --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule list") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "schedule log") echo "--limit --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule rm") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule run") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "schedule next") echo "--count --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "schedule next") echo "--clocks --count --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model list") echo "--all --market --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model show") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model diff") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;

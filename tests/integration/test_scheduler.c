@@ -434,11 +434,12 @@ static void test_scheduler_fires_a_schedule(void **state)
     b.scheduler = bench_start(&b, "schedule.log");
     (void)bench_ask(&b, "SELECT meridian.schedule_set('nightly', '* * * * *', 'Europe/Berlin',"
                         " 'intent', '{de-DE}', NULL, NULL, NULL, 'test')");
-    (void)bench_ask(&b, "UPDATE meridian.schedule SET changed_at = now() - interval '2 min'");
+    (void)bench_ask(&b, "UPDATE meridian.schedule_zone SET decided_until = now() - interval"
+                        " '2 min', due_at = now() - interval '2 min'");
     assert_true(bench_eventually(
         &b,
         "SELECT string_agg(DISTINCT kind, ' ') FROM meridian.job WHERE parent = (SELECT job FROM"
-        " meridian.firing ORDER BY nominal_at LIMIT 1)",
+        " meridian.firing WHERE job IS NOT NULL ORDER BY nominal_at LIMIT 1)",
         "evaluate finetune", BENCH_WAIT_MS));
     bench_close(&b);
 }

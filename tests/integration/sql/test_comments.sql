@@ -8,4 +8,4 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND N
 WHERE c.relnamespace IN ('meridian'::regnamespace, 'report'::regnamespace) AND c.relkind IN ('r', 'v', 'm', 'p');
 SELECT pg_temp.expect_equal('the catalogue', (SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
   WHERE relnamespace = 'report'::regnamespace AND relkind = 'v'), 'class_report confusion dead_letters failures '
-  'freshness latest_metrics lineage market_trend nightly pending queue_wait stale_writes worker_use');
+  'firings freshness latest_metrics lineage market_trend nightly pending queue_wait stale_writes worker_use');

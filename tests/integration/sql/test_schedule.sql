@@ -24,13 +24,17 @@ SELECT pg_temp.expect_refused('MR002', 'no schedule "x"', $$SELECT meridian.sche
 -- Not due yet: it was only just made.
 SELECT pg_temp.expect_equal('nothing due', (SELECT count(*)::text FROM meridian.schedule_fire(1)), '0');
 -- Ten nights missed: one nightly for each zone, of the latest night.
-UPDATE meridian.schedule SET changed_at = now() - interval '10 days';
+UPDATE meridian.schedule_zone SET decided_until = now() - interval '10 days', due_at = now() - interval '9 days';
 CREATE TEMP TABLE fired AS SELECT * FROM meridian.schedule_fire(1);
 SELECT pg_temp.expect_equal('one a zone', (SELECT string_agg(markets::text || priority, ' ' ORDER BY markets)
   FROM fired), '{de-DE}5 {fr-FR}5 {ja-JP}5');
 SELECT pg_temp.expect_equal('not again', (SELECT count(*)::text FROM meridian.schedule_fire(1)), '0');
 SELECT pg_temp.expect('the latest', bool_and(f.nominal_at > now() - interval '25 hours'))
-FROM meridian.firing f;
+FROM meridian.firing f WHERE outcome = 'fired';
+SELECT pg_temp.expect_equal('the nine before, each with its reason', (SELECT string_agg(DISTINCT concat_ws(' ', n, outcome,
+  reason, why), '; ') FROM (SELECT outcome, reason, why, count(*) AS n FROM report.firings GROUP BY timezone, outcome,
+  reason, why) f WHERE outcome <> 'fired'),
+  '9 skipped missed no scheduler was at work when it was due; only the latest is caught up');
 SELECT pg_temp.expect('the night is the local date', bool_and(j.night = (f.nominal_at AT TIME ZONE f.timezone)::date
   AND j.state = 'waiting' AND j.spec = jsonb_build_object('epochs', 3, 'markets', j.spec -> 'markets') AND j.task = 't'
   AND j.region IS NULL))
@@ -38,7 +42,7 @@ FROM meridian.firing f JOIN meridian.job j ON j.id = f.job;
 -- Paused: nothing; resumed: what was missed meanwhile stays missed.
 DELETE FROM meridian.firing;
 SELECT meridian.schedule_set('n', NULL, NULL, NULL, NULL, NULL, NULL, true, 'me');
-UPDATE meridian.schedule SET changed_at = now() - interval '10 days';
+UPDATE meridian.schedule_zone SET decided_until = now() - interval '10 days', due_at = now() - interval '9 days';
 SELECT pg_temp.expect_equal('paused', (SELECT count(*)::text FROM meridian.schedule_fire(1)), '0');
 SELECT meridian.schedule_set('n', NULL, NULL, NULL, NULL, NULL, NULL, false, 'me');
 SELECT pg_temp.expect_equal('resumed', (SELECT count(*)::text FROM meridian.schedule_fire(1)), '0');
