@@ -1,13 +1,13 @@
--- Cron lines against a brute-force walk over the minutes of UTC, around every change of clocks in some
--- years, in the zones whose clocks do what nobody expects. The walk knows nothing of cron.sql: it reads
+-- Cron lines against a brute-force walk over the minutes of UTC, around every change of clocks in a
+-- year or more, in the zones whose clocks do what nobody expects. The walk knows nothing of cron.sql: it reads
 -- the local time of each minute (AT TIME ZONE) and looks whether it was there before, or was jumped over.
 -- All zones over ten years, against another implementation of time zones: tests/bench/schedule_years.
 SET jit = off;
 CREATE TEMP TABLE zone (name text, from_year integer, until_year integer);
-INSERT INTO zone VALUES ('Australia/Lord_Howe', 2025, 2027), ('Africa/Cairo', 2025, 2027), ('Asia/Beirut', 2023, 2025),
-  ('America/Asuncion', 2023, 2025), ('Antarctica/Troll', 2026, 2028), ('Pacific/Apia', 2011, 2013),
-  ('Africa/Casablanca', 2025, 2027), ('Pacific/Chatham', 2026, 2028), ('America/Havana', 2026, 2028),
-  ('America/Sao_Paulo', 2017, 2019), ('America/Nuuk', 2022, 2024), ('Asia/Pyongyang', 2015, 2019),
+INSERT INTO zone VALUES ('Australia/Lord_Howe', 2026, 2027), ('Africa/Cairo', 2026, 2027), ('Asia/Beirut', 2023, 2024),
+  ('America/Asuncion', 2023, 2025), ('Antarctica/Troll', 2026, 2027), ('Pacific/Apia', 2011, 2012),
+  ('Africa/Casablanca', 2026, 2027), ('Pacific/Chatham', 2026, 2027), ('America/Havana', 2026, 2027),
+  ('America/Sao_Paulo', 2018, 2019), ('America/Nuuk', 2023, 2024), ('Asia/Pyongyang', 2015, 2019),
   ('Europe/Berlin', 2026, 2027), ('Asia/Kolkata', 2026, 2027), ('Etc/GMT+12', 2026, 2027);
 CREATE TEMP TABLE line (cron text, minutes integer[], hours integer[]);
 INSERT INTO line VALUES ('30 2 * * *', '{30}', '{2}'), ('0 0 * * *', '{0}', '{0}'), ('0 3 * * *', '{0}', '{3}'),
@@ -22,7 +22,7 @@ SELECT z.name, s.t FROM zone z, LATERAL (
     make_timestamptz(z.until_year, 1, 1, 0, 0, 0, 'UTC'), interval '15 minutes') AS t) s
 WHERE s.o <> s.before;
 INSERT INTO place SELECT name, make_timestamptz(from_year, 7, 1, 12, 0, 0, 'UTC') FROM zone; -- and an even time
-SELECT pg_temp.expect('every unusual zone has its changes', count(*) > 50) FROM place;
+SELECT pg_temp.expect('every unusual zone has its changes', count(*) > 35) FROM place;
 CREATE TEMP TABLE minute AS
 SELECT *, extract(hour FROM local)::integer AS h, extract(minute FROM local)::integer AS m,
   lag(local) OVER (PARTITION BY name, place ORDER BY at) AS before,
