@@ -1,4 +1,4 @@
--- Least privilege: four group roles without login. Give one to a login role:
+-- Least privilege: five group roles without login. Give one to a login role:
 --   CREATE ROLE anna LOGIN; GRANT meridian_reporter TO anna;
 -- Functions that write run as their owner, so the programs need EXECUTE rather than rights on tables.
 -- A user who may not create roles gets a notice; then everything belongs to that user alone.
@@ -8,7 +8,7 @@ DECLARE
   name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['meridian_scheduler', 'meridian_worker', 'meridian_reporter',
-    'meridian_admin']
+    'meridian_admin', 'meridian_submitter']
   LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       BEGIN
@@ -36,12 +36,17 @@ DECLARE
   v_item record;
 BEGIN
   FOR v_role IN SELECT r.name FROM unnest(ARRAY['meridian_scheduler', 'meridian_worker',
-    'meridian_reporter', 'meridian_admin']) AS r(name) JOIN pg_roles p ON p.rolname = r.name
+    'meridian_reporter', 'meridian_admin', 'meridian_submitter']) AS r(name) JOIN pg_roles p ON p.rolname = r.name
   LOOP
     -- From the start: a right that an earlier release gave must not stay.
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA meridian, report FROM %I', v_role);
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA meridian, report FROM %I', v_role);
     EXECUTE format('REVOKE ALL ON SCHEMA meridian, report FROM %I', v_role);
+    IF v_role = 'meridian_submitter' THEN -- any program that speaks PostgreSQL: submits, and sees nothing
+      EXECUTE format('GRANT USAGE ON SCHEMA meridian TO %I', v_role);
+      EXECUTE format('GRANT EXECUTE ON FUNCTION meridian.submit, meridian.submit_many TO %I', v_role);
+      CONTINUE;
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA report TO %I', v_role);
 
     IF v_role = 'meridian_reporter' THEN

@@ -144,17 +144,16 @@ static int write_members(struct wire_writer *w, struct message__layout layout, c
     return 0;
 }
 
-/* The whole map; type_name NULL = the message has no type. */
 int message__encode(struct message__layout layout, const void *message, const char *type_key,
-                    const char *type_name, bool has_version, struct buf *out, struct err_buf *e)
+                    const char *type_name, int version, struct buf *out, struct err_buf *e)
 {
     size_t before = out->length;
     struct wire_writer w;
     wire_writer_init(&w, out);
     wire_write_map(&w);
-    if (has_version) {
+    if (version) {
         wire_write_key(&w, "v");
-        wire_write_integer(&w, MESSAGE_VERSION);
+        wire_write_integer(&w, version);
     }
     if (type_name) {
         wire_write_key(&w, type_key);

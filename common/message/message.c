@@ -10,6 +10,10 @@
 
 #define LAYOUT(table) ((struct message__layout){(table), sizeof(table) / sizeof *(table)})
 
+/* Whose readers understand a message without anything newer in it. */
+enum { VERSION_FIRST = 1 };
+
+static const char *const policies[] = {"", "reject", "keep", "replace", NULL};
 static const char *const outcomes[] = {"",         "succeeded", "failed", "crashed",
                                        "returned", "cancelled", NULL};
 static const char *const report_types[] = {"", "hello", "beat", "bye", "result", NULL};
@@ -43,9 +47,12 @@ static const struct message__member submission_members[] = {
                HAS(message_submission, has_priority)),
     SUBMISSION("after", IDS, after, UP_TO(MESSAGE_AFTER_MAX),
                .has_offset = offsetof(struct message_submission, after_count)),
+    SUBMISSION("after_if", NAME, after_if, UP_TO(MESSAGE_AFTER_MAX)),
+    SUBMISSION("after_quorum", INT32, after_quorum, FROM(1, MESSAGE_AFTER_MAX), .omit = OMIT_ZERO),
     SUBMISSION("not_before_ms", INT64, not_before_ms, UP_TO(MESSAGE_TIME_MAX),
                HAS(message_submission, has_not_before)),
     SUBMISSION("unique", NAME, unique, UP_TO(MESSAGE_UNIQUE_MAX)),
+    SUBMISSION("unique_policy", CHOICE, unique_policy, .choices = policies),
     SUBMISSION("max_attempts", INT32, max_attempts, FROM(1, 100), .omit = OMIT_ZERO),
     SUBMISSION("by", NAME, by, REQUIRED, FROM(1, MESSAGE_USER_MAX)),
     SUBMISSION("reply", NAME, reply, UP_TO(MESSAGE_TOKEN_MAX)),
@@ -53,6 +60,7 @@ static const struct message__member submission_members[] = {
 
 static const struct message__member reply_members[] = {
     ROW(message_reply, "id", ID, id, REQUIRED),
+    ROW(message_reply, "job", ID, job, .is_required = false),
     ROW(message_reply, "state", NAME, state, REQUIRED, FROM(1, MESSAGE_STATE_MAX)),
     ROW(message_reply, "reason", SPAN, reason, UP_TO(MESSAGE_ERROR_MAX)),
 };
@@ -178,6 +186,20 @@ const char *message_outcome_name(enum message_outcome outcome)
     return (unsigned)outcome < MESSAGE_OUTCOME_COUNT ? outcomes[outcome] : "";
 }
 
+const char *message_policy_name(enum message_policy policy)
+{
+    return (unsigned)policy < MESSAGE_POLICY_COUNT ? policies[policy] : "";
+}
+
+enum message_policy message_policy_from_name(const char *name)
+{
+    int i = MESSAGE_POLICY_REJECT;
+    while (i < MESSAGE_POLICY_COUNT && strcmp(name, policies[i]) != 0) {
+        i++;
+    }
+    return i < MESSAGE_POLICY_COUNT ? (enum message_policy)i : (enum message_policy)0;
+}
+
 /* What of a submission that cannot be taken is needed to say so to its sender. */
 static void salvage(struct span bytes, struct message_submission *ret)
 {
@@ -196,10 +218,25 @@ static void salvage(struct span bytes, struct message_submission *ret)
     }
 }
 
+static int check_after_if(const struct message_submission *m, struct err_buf *e)
+{
+    size_t letters = strlen(m->after_if);
+    if (letters > 0 && (letters != m->after_count || strspn(m->after_if, "ona") != letters)) {
+        return err_set(e, ERR_PARSE,
+                       "field \"after_if\": not a letter (o, n, a) for each of after");
+    }
+    if (m->after_quorum > (int32_t)m->after_count) {
+        return err_set(e, ERR_PARSE, "field \"after_quorum\": %d of %zu jobs cannot be met",
+                       m->after_quorum, m->after_count);
+    }
+    return 0;
+}
+
 int message_decode_submission(struct span bytes, struct message_submission *ret, struct err_buf *e)
 {
     memset(ret, 0, sizeof *ret);
     int rc = message__decode(bytes, LAYOUT(submission_members), ret, e);
+    rc = rc ? rc : check_after_if(ret, e);
     if (rc) {
         salvage(bytes, ret);
     }
@@ -222,10 +259,80 @@ struct uuid message_submission_id(struct span beginning)
     return id;
 }
 
+/* A reader of version 1 would run a job too early, or twice, that says more than it knows. */
+static int submission_version(const struct message_submission *m)
+{
+    bool has_policy = m->unique_policy > MESSAGE_POLICY_REJECT;
+    return m->after_if[0] || m->after_quorum || has_policy ? 2 : VERSION_FIRST;
+}
+
 int message_encode_submission(const struct message_submission *m, struct buf *out,
                               struct err_buf *e)
 {
-    return message__encode(LAYOUT(submission_members), m, NULL, NULL, true, out, e);
+    int rc = check_after_if(m, e);
+    return rc ? ERR_INVALID
+              : message__encode(LAYOUT(submission_members), m, NULL, NULL, submission_version(m),
+                                out, e);
+}
+
+/* --- bulks ----------------------------------------------------------------------------------- */
+
+int message_encode_bulk(const struct span *submissions, size_t count, struct buf *out,
+                        struct err_buf *e)
+{
+    size_t before = out->length;
+    struct wire_writer w;
+    wire_writer_init(&w, out);
+    wire_write_map(&w);
+    wire_write_key(&w, "v");
+    wire_write_integer(&w, 2);
+    wire_write_key(&w, "jobs");
+    wire_write_array_of(&w, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        wire_write_bytes(&w, submissions[i]);
+    }
+    wire_write_end(&w);
+    int rc = wire_writer_finish(&w);
+    if (rc == 0 &&
+        (count > MESSAGE_BULK_JOBS_MAX || out->length - before > (size_t)MESSAGE_BULK_BYTES_MAX)) {
+        rc = ERR_LIMIT;
+    }
+    if (rc) {
+        buf_truncate(out, before);
+        (void)err_set(e, rc, "cannot encode a bulk: %s", err_text(rc));
+    }
+    return rc;
+}
+
+int message_decode_bulk(struct span bytes, bool *ret_is_bulk, struct message_bulk *ret,
+                        struct err_buf *e)
+{
+    struct wire_array jobs = {0};
+    bool has = false;
+    const struct wire_field field = {.name = "jobs",
+                                     .type = WIRE_ARRAY,
+                                     .max = MESSAGE_BULK_JOBS_MAX,
+                                     .ret = &jobs,
+                                     .ret_has = &has};
+    *ret_is_bulk = wire_read(bytes, &field, 1, e) == 0 && has;
+    if (!*ret_is_bulk) {
+        return 0;
+    }
+    *ret = (struct message_bulk){.rest = jobs.bytes, .count = jobs.count};
+    return message__check_version(bytes, e);
+}
+
+size_t message_bulk_count(const struct message_bulk *b)
+{
+    return b->count;
+}
+
+int message_bulk_next(struct message_bulk *b, struct span *ret, struct err_buf *e)
+{
+    struct wire_array jobs = {.bytes = b->rest, .count = b->count};
+    int rc = wire_next_bytes(&jobs, "jobs", MESSAGE_BULK_BYTES_MAX, ret, e);
+    *b = (struct message_bulk){.rest = jobs.bytes, .count = jobs.count};
+    return rc;
 }
 
 int message_decode_reply(struct span bytes, struct message_reply *ret, struct err_buf *e)
@@ -236,18 +343,37 @@ int message_decode_reply(struct span bytes, struct message_reply *ret, struct er
 
 int message_encode_reply(const struct message_reply *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(reply_members), m, NULL, NULL, true, out, e);
+    return message__encode(LAYOUT(reply_members), m, NULL, NULL, VERSION_FIRST, out, e);
+}
+
+/* What of an offer of a newer version is needed to hand it back. */
+static void salvage_ready(struct span bytes, struct message_ready *ret)
+{
+    char id[UUID_SIZE] = "";
+    int64_t attempt = 0;
+    const struct wire_field fields[] = {
+        {.name = "job", .type = WIRE_NAME, .max = UUID_SIZE - 1, .ret = id},
+        {.name = "attempt", .type = WIRE_INTEGER, .min = 1, .max = INT32_MAX, .ret = &attempt},
+    };
+    if (wire_read(bytes, fields, 2, NULL) == 0 && uuid_is_valid(id, strlen(id))) {
+        memcpy(ret->job.text, id, sizeof id);
+        ret->attempt = (int32_t)attempt;
+    }
 }
 
 int message_decode_ready(struct span bytes, struct message_ready *ret, struct err_buf *e)
 {
     memset(ret, 0, sizeof *ret);
-    return message__decode(bytes, LAYOUT(ready_members), ret, e);
+    int rc = message__decode(bytes, LAYOUT(ready_members), ret, e);
+    if (rc == ERR_UNSUPPORTED) {
+        salvage_ready(bytes, ret);
+    }
+    return rc;
 }
 
 int message_encode_ready(const struct message_ready *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(ready_members), m, NULL, NULL, true, out, e);
+    return message__encode(LAYOUT(ready_members), m, NULL, NULL, VERSION_FIRST, out, e);
 }
 
 int message_decode_report(struct span bytes, struct message_report *ret, struct err_buf *e)
@@ -268,7 +394,8 @@ int message_encode_report(const struct message_report *m, struct buf *out, struc
     if (m->type < MESSAGE_HELLO || m->type >= MESSAGE_REPORT_COUNT) {
         return err_set(e, ERR_INVALID, "field \"type\": not a valid value");
     }
-    return message__encode(report_layout(m->type), m, "type", report_types[m->type], true, out, e);
+    return message__encode(report_layout(m->type), m, "type", report_types[m->type], VERSION_FIRST,
+                           out, e);
 }
 
 int message_decode_progress(struct span bytes, struct message_progress *ret, struct err_buf *e)
@@ -283,7 +410,7 @@ int message_decode_progress(struct span bytes, struct message_progress *ret, str
 
 int message_encode_progress(const struct message_progress *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(progress_members), m, NULL, NULL, true, out, e);
+    return message__encode(LAYOUT(progress_members), m, NULL, NULL, VERSION_FIRST, out, e);
 }
 
 int message_progress_json(const struct message_progress *m, struct buf *out)
@@ -326,7 +453,7 @@ int message_encode_frame(const struct message_pipe *m, struct buf *out, struct e
     if (rc) {
         return err_set(e, rc, "cannot encode a frame: %s", err_text(rc));
     }
-    rc = message__encode(pipe_layout(m->type), m, "t", pipe_types[m->type], false, out, e);
+    rc = message__encode(pipe_layout(m->type), m, "t", pipe_types[m->type], 0, out, e);
     size_t length = out->length - before - 4;
     if (rc == 0 && length > MESSAGE_FRAME_MAX) {
         rc = err_set(e, ERR_LIMIT, "a frame of %zu bytes, the limit is %d", length,

@@ -2,9 +2,11 @@
  * The messages between client, scheduler, supervisor and runner, as structs.
  *
  * In Redis a message is a MessagePack map in the field "m" of a stream entry (or the payload of a
- * list or channel) with its version under "v". Decoding accepts unknown keys, refuses a newer
- * version with ERR_UNSUPPORTED that names it, and otherwise ERR_PARSE that names the field. Nothing
- * read here is trusted beyond its shape: PostgreSQL decides.
+ * list or channel) with its version under "v": the lowest whose readers understand it, so that a
+ * message without anything new is read by the previous release too. Decoding accepts unknown keys,
+ * this version and the previous one, refuses a newer with ERR_UNSUPPORTED that names it, and
+ * otherwise ERR_PARSE that names the field. Nothing read here is trusted beyond its shape:
+ * PostgreSQL decides.
  *
  * Decoded struct span members borrow the input; names are copied and NUL-terminated ("" = absent).
  * For encoding, a span with data NULL is absent. Every encode adds to out and, on failure
@@ -23,7 +25,7 @@
 #include <stdint.h>
 
 enum {
-    MESSAGE_VERSION = 1,
+    MESSAGE_VERSION = 2, /* 2: conditions and quorums of after, unique policies, bulks */
     MESSAGE_KIND_MAX = 32,
     MESSAGE_MARKET_MAX = 32, /* as in SQL */
     MESSAGE_TASK_MAX = 64,
@@ -39,7 +41,9 @@ enum {
     MESSAGE_LINE_MAX = 1024, /* a log line */
     MESSAGE_TAIL_MAX = 8192, /* the last log lines of an attempt */
     MESSAGE_AFTER_MAX = 256, /* dependencies of one job */
-    MESSAGE_NIGHT_MAX = 10,  /* 2026-11-23 */
+    MESSAGE_BULK_JOBS_MAX = 500,
+    MESSAGE_BULK_BYTES_MAX = 1024 * 1024,
+    MESSAGE_NIGHT_MAX = 10, /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
     MESSAGE_SUBMISSION_MAX = 128 * 1024, /* all of it: far above what its fields may take */
     MESSAGE_RESUME_MAX = 32 * 1024 * 1024,
@@ -49,6 +53,19 @@ enum {
 #define MESSAGE_TIME_MAX INT64_C(253402300799999) /* ms: the end of the year 9999 */
 
 /* --- client -> scheduler --------------------------------------------------------------------- */
+
+/* What a submission wants done when an open job has its unique key. */
+enum message_policy {
+    MESSAGE_POLICY_REJECT = 1, /* be rejected; also when absent */
+    MESSAGE_POLICY_KEEP,       /* be answered with that job */
+    MESSAGE_POLICY_REPLACE,    /* supersede it, unless it runs */
+    MESSAGE_POLICY_COUNT
+};
+
+/* "reject"...; "" for 0. Static storage. */
+const char *message_policy_name(enum message_policy policy);
+/* 0 for a name outside the list. */
+enum message_policy message_policy_from_name(const char *name);
 
 struct message_submission {
     struct uuid id; /* made by the client: sending it again is harmless */
@@ -60,10 +77,15 @@ struct message_submission {
     int32_t priority; /* -1000..1000 */
     size_t after_count;
     struct uuid after[MESSAGE_AFTER_MAX];
+    /* Version 2: a letter for each of after: o = when it succeeded, n = when it did not, a = when
+     * it ended; "" = all o. */
+    char after_if[MESSAGE_AFTER_MAX + 1];
+    int32_t after_quorum; /* version 2: how many of them must be met; 0 = all */
     bool has_not_before;
     int64_t not_before_ms; /* wall clock */
     char unique[MESSAGE_UNIQUE_MAX + 1];
-    int32_t max_attempts; /* 1..100; 0 = the kind's default */
+    enum message_policy unique_policy; /* version 2; 0 = absent */
+    int32_t max_attempts;              /* 1..100; 0 = the kind's default */
     char by[MESSAGE_USER_MAX + 1];
     char reply[MESSAGE_TOKEN_MAX + 1]; /* who waits at {prefix}:reply:TOKEN */
 };
@@ -77,8 +99,28 @@ struct uuid message_submission_id(struct span beginning);
 MUST_CHECK int message_encode_submission(const struct message_submission *m, struct buf *out,
                                          struct err_buf *e);
 
+/*
+ * Many submissions in one message (version 2): at most MESSAGE_BULK_JOBS_MAX within
+ * MESSAGE_BULK_BYTES_MAX. Each is a whole submission message of its own, judged by itself.
+ */
+MUST_CHECK int message_encode_bulk(const struct span *submissions, size_t count, struct buf *out,
+                                   struct err_buf *e);
+/* True when bytes are a bulk; then ret_next walks over it (message_bulk_next). A single submission,
+ * or anything that is no message at all, is not a bulk. ERR_UNSUPPORTED when it is newer. */
+struct message_bulk {
+    /* private */
+    struct span rest;
+    size_t count;
+};
+MUST_CHECK int message_decode_bulk(struct span bytes, bool *ret_is_bulk, struct message_bulk *ret,
+                                   struct err_buf *e);
+size_t message_bulk_count(const struct message_bulk *b);
+/* The next submission's bytes; ERR_NOTFOUND at the end, ERR_PARSE. */
+MUST_CHECK int message_bulk_next(struct message_bulk *b, struct span *ret, struct err_buf *e);
+
 struct message_reply {
     struct uuid id;
+    struct uuid job; /* the job that has the key, when the submission was to keep it; "" = none */
     char state[MESSAGE_STATE_MAX + 1]; /* the job's state, "rejected" included */
     struct span reason;
 };
@@ -106,6 +148,8 @@ struct message_ready {
     int64_t worker_mono_ms;  /* that supervisor's clock, not younger than the assignment */
 };
 
+/* Also when the version is newer, ret->job and ret->attempt are set if they could be read (else ""
+ * and 0), so that the attempt can be handed back. */
 MUST_CHECK int message_decode_ready(struct span bytes, struct message_ready *ret,
                                     struct err_buf *e);
 MUST_CHECK int message_encode_ready(const struct message_ready *m, struct buf *out,

@@ -46,9 +46,10 @@ bool message__is_absent(const struct message__member *m, const char *base);
 /* An INT32 or INT64 at p. */
 int64_t message__integer_at(const struct message__member *m, const char *p);
 
-/* The whole map; type_name NULL = the message has no type. Nothing is added on failure. */
+/* The whole map; type_name NULL = the message has no type, version 0 = no version. Nothing is added
+ * on failure. */
 MUST_CHECK int message__encode(struct message__layout layout, const void *message,
-                               const char *type_key, const char *type_name, bool has_version,
+                               const char *type_key, const char *type_name, int version,
                                struct buf *out, struct err_buf *e);
 /* ERR_UNSUPPORTED when "v" is newer than MESSAGE_VERSION. */
 MUST_CHECK int message__check_version(struct span bytes, struct err_buf *e);

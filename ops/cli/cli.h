@@ -60,6 +60,11 @@ struct cli_options {
     /* jobs */
     struct config_list set;
     struct config_list after;
+    struct config_list after_notok;
+    struct config_list after_any;
+    const char *quorum;
+    const char *unique_policy;
+    const char *bulk;
     const char *spec;
     const char *priority;
     const char *unique;

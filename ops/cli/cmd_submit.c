@@ -56,20 +56,75 @@ static int fill_times(struct cli *c, struct message_submission *m)
     return c->o.at ? parse_at(c, c->o.at, &m->not_before_ms) : 0;
 }
 
+static int add_after(struct cli *c, struct message_submission *m, const char *flag,
+                     const struct config_list *ids, char letter)
+{
+    for (size_t i = 0; i < ids->count; i++) {
+        const char *id = ids->items[i];
+        if (m->after_count == MESSAGE_AFTER_MAX) {
+            return cli_usage(c, "%s: at most %d jobs", flag, MESSAGE_AFTER_MAX);
+        }
+        if (!uuid_is_valid(id, strlen(id))) {
+            return cli_usage(c, "%s: \"%s\" is no job id", flag, id);
+        }
+        for (size_t k = 0; k < m->after_count; k++) {
+            if (strcmp(m->after[k].text, id) == 0 && m->after_if[k] != letter) {
+                return cli_usage(c, "%s: job %s has another condition already", flag, id);
+            }
+        }
+        m->after_if[m->after_count] = letter;
+        memcpy(m->after[m->after_count++].text, id, UUID_SIZE);
+    }
+    return 0;
+}
+
+/* How many of the needs must be met: a number, or a share of them rounded up. */
+static int fill_quorum(struct cli *c, struct message_submission *m)
+{
+    if (!c->o.quorum) {
+        return 0;
+    }
+    char *end = NULL;
+    long value = strtol(c->o.quorum, &end, 10);
+    bool is_share = strcmp(end, "%") == 0;
+    long needed = is_share ? (value * (long)m->after_count + 99) / 100 : value;
+    if (end == c->o.quorum || (*end && !is_share) || value < 1 || (is_share && value > 100)) {
+        return cli_usage(c, "--quorum: \"%s\" is neither a number (40) nor a share (95%%)",
+                         c->o.quorum);
+    }
+    if (needed > (long)m->after_count) {
+        return cli_usage(c, "--quorum: %ld of %zu jobs cannot be met; name more with --after",
+                         needed, m->after_count);
+    }
+    m->after_quorum = (int32_t)needed;
+    return 0;
+}
+
 static int fill_after(struct cli *c, struct message_submission *m)
 {
-    if (c->o.after.count > MESSAGE_AFTER_MAX) {
-        return cli_usage(c, "--after: at most %d jobs", MESSAGE_AFTER_MAX);
+    m->after_count = 0;
+    int rc = add_after(c, m, "--after", &c->o.after, 'o');
+    rc = rc ? rc : add_after(c, m, "--after-notok", &c->o.after_notok, 'n');
+    rc = rc ? rc : add_after(c, m, "--after-any", &c->o.after_any, 'a');
+    if (c->o.after_notok.count + c->o.after_any.count == 0) {
+        m->after_if[0] = '\0'; /* as the first version says it */
+    } else {
+        m->after_if[m->after_count] = '\0';
     }
-    for (size_t i = 0; i < c->o.after.count; i++) {
-        const char *id = c->o.after.items[i];
-        if (!uuid_is_valid(id, strlen(id))) {
-            return cli_usage(c, "--after: \"%s\" is no job id", id);
-        }
-        memcpy(m->after[i].text, id, UUID_SIZE);
+    return rc ? rc : fill_quorum(c, m);
+}
+
+static int fill_policy(struct cli *c, struct message_submission *m)
+{
+    if (!c->o.unique_policy) {
+        return 0;
     }
-    m->after_count = c->o.after.count;
-    return 0;
+    m->unique_policy = message_policy_from_name(c->o.unique_policy);
+    if (!m->unique_policy) {
+        return cli_usage(c, "--unique-policy: \"%s\" is none of reject, keep and replace",
+                         c->o.unique_policy);
+    }
+    return *m->unique ? 0 : cli_usage(c, "--unique-policy: without --unique KEY");
 }
 
 static int fill_priority(struct cli *c, struct message_submission *m)
@@ -102,6 +157,7 @@ static int fill(struct cli *c, enum job_kind kind, struct message_submission *m)
     int rc = fill_name(c, "--market", c->o.market, m->market, sizeof m->market);
     rc = rc ? rc : fill_name(c, "--task", c->o.task, m->task, sizeof m->task);
     rc = rc ? rc : fill_name(c, "--unique", c->o.unique, m->unique, sizeof m->unique);
+    rc = rc ? rc : fill_policy(c, m);
     rc = rc ? rc : fill_priority(c, m);
     rc = rc ? rc : fill_after(c, m);
     rc = rc ? rc : fill_times(c, m);
@@ -256,6 +312,9 @@ static int run_nightly(struct cli *c)
 
 static const struct config_entry submit_flags[] = {
     CLI_FLAG("after", CONFIG_LIST, after, "ID of a job that must succeed first; may be repeated"),
+    CLI_FLAG("after-any", CONFIG_LIST, after_any, "ID of a job that must end first, however"),
+    CLI_FLAG("after-notok", CONFIG_LIST, after_notok,
+             "ID of a job that must fail, or be cancelled or skipped, first"),
     CLI_FLAG("at", CONFIG_TEXT, at, "TIME before which it does not start, UTC: 2026-11-24T02:30"),
     CLI_FLAG_NUMBER("count", CONFIG_INTEGER, count, "1", 1, COUNT_MAX, "N equal jobs"),
     CLI_FLAG_NUMBER("delay", CONFIG_DURATION, delay_ms, NULL, 0, 31536000000.0,
@@ -264,11 +323,15 @@ static const struct config_entry submit_flags[] = {
     CLI_FLAG_NUMBER("max-attempts", CONFIG_INTEGER, max_attempts, NULL, 0, 100,
                     "N attempts at most (default: the kind's)"),
     FLAG_PRIORITY,
+    CLI_FLAG("quorum", CONFIG_TEXT, quorum,
+             "N or P% of the jobs named by --after...: so many suffice (default: all)"),
     FLAG_SET,
     FLAG_SPEC,
     CLI_FLAG_TASK,
     FLAG_TIMEOUT,
-    CLI_FLAG("unique", CONFIG_TEXT, unique, "KEY: refused while an open job has the same one"),
+    CLI_FLAG("unique", CONFIG_TEXT, unique, "KEY: at most one open job has it"),
+    CLI_FLAG("unique-policy", CONFIG_TEXT, unique_policy,
+             "reject, keep or replace: what happens while an open job has the key"),
     FLAG_WAIT,
     FLAG_WATCH,
 };

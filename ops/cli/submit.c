@@ -90,6 +90,7 @@ static void take_reply(struct exchange *x, struct span payload, size_t *ret_at)
             continue;
         }
         x->answered += !*a->state;
+        a->job = *m.job.text ? m.job : m.id;
         (void)snprintf(a->state, sizeof a->state, "%s", m.state);
         (void)snprintf(a->reason, sizeof a->reason, "%.*s", (int)m.reason.length,
                        m.reason.data ? m.reason.data : "");
@@ -181,7 +182,7 @@ int submit_print(struct cli *c, const struct submit_answer *answers, size_t coun
         code = is_rejected ? CLI_FAILED : code;
         if (c->o.json) {
             (void)fprintf(c->out, "%s{\"id\":\"%s\",\"state\":\"%s\",\"reason\":", i ? ",\n " : "[",
-                          a->id.text, a->state);
+                          a->job.text, a->state);
             print_json_text(c->out, a->reason);
             (void)fputc('}', c->out);
             continue;
@@ -189,7 +190,7 @@ int submit_print(struct cli *c, const struct submit_answer *answers, size_t coun
         if (is_rejected) {
             (void)fprintf(stderr, "meridian %s: rejected: %s\n", c->command->name, a->reason);
         }
-        (void)fprintf(c->out, "%s\n", a->id.text);
+        (void)fprintf(c->out, "%s\n", a->job.text);
     }
     if (c->o.json) {
         (void)fputs(count ? "]\n" : "[]\n", c->out);
@@ -208,7 +209,7 @@ int submit_follow(struct cli *c, const struct submit_answer *answers, size_t cou
         return err_set(&c->e, ERR_NOMEM, "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
-        ids[i] = answers[i].id.text;
+        ids[i] = answers[i].job.text;
     }
     int rc = c->o.watch ? follow_watch(c, ids, count) : follow_wait(c, ids, count, 0);
     mem_free(ids);

@@ -6,7 +6,8 @@
 #include "ops/cli/cli.h"
 
 struct submit_answer {
-    struct uuid id;
+    struct uuid id;  /* of the submission */
+    struct uuid job; /* the same, or that of the job that was kept (unique policy keep) */
     char state[MESSAGE_STATE_MAX + 1]; /* "" = not answered */
     char reason[MESSAGE_ERROR_MAX + 1];
 };

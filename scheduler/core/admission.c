@@ -1,11 +1,16 @@
 #include "scheduler/core/admission.h"
 
+#include "common/base/mem.h"
 #include "common/job/job.h"
 #include "scheduler/core/core_int.h"
 
 #include <string.h>
 
-enum { NAME_SIZE = 128, PRIORITY_MAX = 1000 };
+enum {
+    NAME_SIZE = 128,
+    PRIORITY_MAX = 1000,
+    SPEC_EXTRA = 16 * 1024 /* what the defaults of a kind add to a spec, and a region's name */
+};
 
 /* What a refused job is recorded with when its spec was never understood. */
 static const struct job_limits {
@@ -51,6 +56,9 @@ static int check_names(const struct core_submission *s, char kind[NAME_SIZE],
     if (s->priority < -PRIORITY_MAX || s->priority > PRIORITY_MAX) {
         return err_set(e, ERR_INVALID, "priority: %d is not within -%d and %d", s->priority,
                        PRIORITY_MAX, PRIORITY_MAX);
+    }
+    if (s->unique_policy.length > 0 && s->unique.length == 0) {
+        return err_set(e, ERR_INVALID, "unique_policy: without a unique key");
     }
     for (size_t i = 0; i < s->after_count; i++) {
         if (core_id_equals(s->after[i], s->id)) {
@@ -114,6 +122,66 @@ int core_submission_check(struct core_submission *s, struct buf *storage, struct
     }
     job_spec_free(spec);
     return rc;
+}
+
+/* The record would not even take it as it is: only the id is left, and why. */
+static void reduce(struct core_submission *s, struct err_buf *reason)
+{
+    (void)err_set(reason, ERR_DATABASE, "the record refused this submission");
+    *s = (struct core_submission){.id = s->id, .kind = span_of("unknown"), .by = s->by};
+    (void)refuse(s, ERR_DATABASE, reason);
+}
+
+static int check_taken(struct core_submission *jobs, size_t count, struct buf *storage,
+                       struct err_buf *reasons)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (jobs[i].is_hopeless) {
+            reduce(&jobs[i], &reasons[i]);
+        } else {
+            rc = core_submission_check(&jobs[i], storage, &reasons[i]);
+        }
+    }
+    return rc;
+}
+
+/* Room for all complete specs: reserved once, for spans point into it. */
+static size_t storage_size(const struct core_submission *taken, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += 2 * taken[i].spec.length + SPEC_EXTRA;
+    }
+    return bytes;
+}
+
+/* Submissions written by SQL: judged like any other, and admitted. More may wait behind them. */
+void core__taken_apply(struct core *c, const struct core_submission *taken, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    size_t bytes = storage_size(taken, count);
+    struct core_submission *jobs = mem_new_array(count, sizeof *jobs);
+    struct err_buf *reasons = mem_new_array(count, sizeof *reasons);
+    struct buf storage;
+    buf_init(&storage, bytes);
+    int rc = jobs && reasons && buf_reserve(&storage, bytes) ? 0 : ERR_NOMEM;
+    if (rc == 0) {
+        memcpy(jobs, taken, count * sizeof *jobs);
+        rc = check_taken(jobs, count, &storage, reasons);
+    }
+    uint64_t token = rc ? 0 : core__call(c, CORE_CALL_ADMIT_TAKEN, NULL, 0);
+    if (token) {
+        c->ports.store.admit(c->ports.store.self, token, jobs, count);
+        c->duty_at[CORE_DUTY_TAKE] = 0;
+    } else if (rc) {
+        core__fault(c, err_text(rc));
+    }
+    buf_close(&storage);
+    mem_free(reasons);
+    mem_free(jobs);
 }
 
 void core_admit(struct core *c, const struct core_submission *jobs, size_t count, void *cookie)

@@ -13,6 +13,7 @@ const struct core_settings core_settings_default = {
     .world_every_ms = 1000,
     .sweep_every_ms = 1000,
     .fire_every_ms = 2000,
+    .take_every_ms = 100, /* how long a submission by SQL may not be seen */
     .batch_max = 256,
     .load_page = 5000, /* rows of about 300 bytes: a page stays under 2 MB */
     .crashes_max = 3,
@@ -178,7 +179,8 @@ struct core_counts core_count(const struct core *c)
 static const enum core_call duty_call[CORE_DUTY_COUNT] = {[CORE_DUTY_CHANGES] = CORE_CALL_CHANGES,
                                                           [CORE_DUTY_WORLD] = CORE_CALL_WORLD,
                                                           [CORE_DUTY_SWEEP] = CORE_CALL_SWEEP,
-                                                          [CORE_DUTY_FIRE] = CORE_CALL_FIRE};
+                                                          [CORE_DUTY_FIRE] = CORE_CALL_FIRE,
+                                                          [CORE_DUTY_TAKE] = CORE_CALL_TAKE};
 
 static int64_t duty_period(const struct core *c, enum core_duty duty)
 {
@@ -189,6 +191,8 @@ static int64_t duty_period(const struct core *c, enum core_duty duty)
         return c->settings.world_every_ms;
     case CORE_DUTY_SWEEP:
         return c->settings.sweep_every_ms;
+    case CORE_DUTY_TAKE:
+        return c->settings.take_every_ms;
     case CORE_DUTY_FIRE:
     case CORE_DUTY_COUNT:
         break;
@@ -212,6 +216,9 @@ static void duty_run(struct core *c, enum core_duty duty)
         break;
     case CORE_DUTY_SWEEP:
         store->sweep(store->self, token);
+        break;
+    case CORE_DUTY_TAKE:
+        store->take(store->self, token, c->settings.batch_max);
         break;
     case CORE_DUTY_FIRE:
     case CORE_DUTY_COUNT:
@@ -361,6 +368,7 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
     case CORE_CALL_FAN_OUT:
         plan_failed(c, p, reason);
         break;
+    case CORE_CALL_ADMIT_TAKEN: /* comes again, one by one */
     case CORE_CALL_FIRE:
         break; /* tried again at the next turn */
     default:
@@ -393,6 +401,9 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
         break;
     case CORE_CALL_DISPATCH:
         assigned(c, answer);
+        break;
+    case CORE_CALL_TAKE:
+        core__taken_apply(c, answer->submissions, answer->submission_count);
         break;
     case CORE_CALL_PLAN:
         plan_came(c, p, answer);

@@ -193,6 +193,7 @@ struct core_submission {
     bool is_member;
     int64_t not_before_ms; /* wall; 0: none */
     struct span unique;
+    struct span unique_policy; /* reject, keep, replace; empty: reject */
     struct span by;
     struct core_id parent;
     struct span night;
@@ -206,12 +207,14 @@ struct core_submission {
     /* A submission that was refused is recorded with its reason. */
     const char *error_code; /* NULL: accepted so far */
     const char *error_text;
+    bool is_hopeless; /* written by SQL: the record refused it alone, too */
 };
 
 struct core_admitted {
     struct core_id id;
     enum core_state state;
     struct span error_text;
+    struct core_id kept; /* the job that had the unique key, and was to be kept; else none */
 };
 
 struct core_plan_market {
@@ -279,6 +282,8 @@ struct core_store {
     void (*changes)(void *self, uint64_t token);
     void (*sweep)(void *self, uint64_t token);
     void (*fire)(void *self, uint64_t token);
+    /* Submissions written by SQL, at most so many; admit takes them off. */
+    void (*take)(void *self, uint64_t token, size_t limit);
     void (*admit)(void *self, uint64_t token, const struct core_submission *jobs, size_t count);
     void (*release)(void *self, uint64_t token, const struct core_id *jobs, size_t count);
     void (*dispatch)(void *self, uint64_t token, const struct core_dispatch *jobs, size_t count);
@@ -326,6 +331,8 @@ struct core_answer {
     size_t expired_count;
     const struct core_world *world;
     const struct core_plan *plan;
+    const struct core_submission *submissions; /* as they were written, not checked */
+    size_t submission_count;
 };
 
 /* --- the core -------------------------------------------------------------------------------- */
@@ -335,6 +342,7 @@ struct core_settings {
     int64_t world_every_ms;
     int64_t sweep_every_ms;
     int64_t fire_every_ms;
+    int64_t take_every_ms;
     size_t batch_max;  /* jobs in one store call */
     size_t load_page;  /* rows in one page of the first load */
     int crashes_max;   /* runner deaths and lost workers that what is run may have in a while */

@@ -116,6 +116,8 @@ enum core_call {
     CORE_CALL_SWEEP,
     CORE_CALL_FIRE,
     CORE_CALL_ADMIT,
+    CORE_CALL_TAKE,
+    CORE_CALL_ADMIT_TAKEN,
     CORE_CALL_RELEASE,
     CORE_CALL_DISPATCH,
     CORE_CALL_FINISH,
@@ -144,6 +146,7 @@ enum core_duty {
     CORE_DUTY_WORLD,
     CORE_DUTY_SWEEP,
     CORE_DUTY_FIRE,
+    CORE_DUTY_TAKE,
     CORE_DUTY_COUNT
 };
 
@@ -232,6 +235,9 @@ int core__parent_set(struct core *c, struct core_job *job, struct core_id parent
 void core__job_ended(struct core *c, struct core_job *job, enum core_state state);
 /* Decides what becomes of the jobs whose situation changed. */
 void core__graph_settle(struct core *c);
+
+/* admission.c */
+void core__taken_apply(struct core *c, const struct core_submission *taken, size_t count);
 
 /* fanout.c */
 void core__plan_apply(struct core *c, const struct core_plan *plan);

@@ -76,6 +76,9 @@ static int take_fields(struct batch_item *item)
     s->priority = m->has_priority ? m->priority : 0;
     s->not_before_ms = m->has_not_before ? m->not_before_ms : 0;
     s->unique = span_of(m->unique);
+    s->unique_policy = span_of(message_policy_name(m->unique_policy));
+    s->after_if = span_of(m->after_if);
+    s->after_quorum = m->after_quorum;
     s->by = span_of(m->by);
     s->max_attempts = m->max_attempts;
     int rc = take_after(item);

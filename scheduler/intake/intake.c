@@ -65,9 +65,12 @@ static void harmless(int rc)
 /* --- replies --------------------------------------------------------------------------------- */
 
 static void send_reply(struct intake *in, const struct batch_item *item, const char *state,
-                       struct span reason)
+                       struct span reason, struct core_id kept)
 {
     struct message_reply m = {.id = core_id_format(item->submission.id), .reason = reason};
+    if (!core_id_is_none(kept)) {
+        m.job = core_id_format(kept);
+    }
     (void)snprintf(m.state, sizeof m.state, "%s", state);
     struct buf out;
     buf_init(&out, REPLY_BYTES_MAX);
@@ -90,7 +93,7 @@ static void reply_row(struct intake *in, const struct batch_item *item,
 {
     for (size_t i = 0; i < count; i++) {
         if (core_id_equals(rows[i].id, item->submission.id)) {
-            send_reply(in, item, core_state_name(rows[i].state), rows[i].error_text);
+            send_reply(in, item, core_state_name(rows[i].state), rows[i].error_text, rows[i].kept);
             return;
         }
     }
@@ -172,7 +175,7 @@ static void single_refused(struct intake *in, int status)
     } else {
         log_error("a submission can be neither admitted nor recorded as rejected: %s job=%s",
                   err_text(status), core_id_format(item->submission.id).text);
-        send_reply(in, item, "rejected", span_of(item->reason.text));
+        send_reply(in, item, "rejected", span_of(item->reason.text), (struct core_id){0, 0});
         in->is_reduced = false;
         in->at++;
     }

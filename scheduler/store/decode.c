@@ -202,3 +202,94 @@ void store__rows_close(struct store_rows *rows)
     mem_free(rows->needs);
     *rows = (struct store_rows){0};
 }
+
+/* --- submissions written by SQL ----------------------------------------------------------------
+ */
+
+enum {
+    /* Columns of scheduler_take. */
+    TAKE_ID,
+    TAKE_KIND,
+    TAKE_MARKET,
+    TAKE_TASK,
+    TAKE_SPEC,
+    TAKE_PRIORITY,
+    TAKE_AFTER,
+    TAKE_AFTER_IF,
+    TAKE_AFTER_QUORUM,
+    TAKE_NOT_BEFORE,
+    TAKE_UNIQUE,
+    TAKE_POLICY,
+    TAKE_ATTEMPTS,
+    TAKE_BY,
+    TAKE_TRIES,
+    /* Once in company, once alone; then the record itself does not want it. */
+    TRIES_MAX = 2
+};
+
+static size_t count_ids(struct span text)
+{
+    return (text.length + 1) / UUID_SIZE;
+}
+
+/* "id,id" */
+static bool read_ids(struct span text, struct core_id *out, size_t *ret_count)
+{
+    *ret_count = count_ids(text);
+    for (size_t i = 0; i < *ret_count; i++) {
+        if (!core_id_parse(span_make(text.data + i * UUID_SIZE, UUID_SIZE - 1), &out[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_taken(const struct pg_result *r, size_t row, struct core_id *after,
+                       struct core_submission *out)
+{
+    *out = (struct core_submission){
+        .kind = pg_span(r, row, TAKE_KIND),
+        .market = pg_span(r, row, TAKE_MARKET),
+        .task = pg_span(r, row, TAKE_TASK),
+        .spec = pg_span(r, row, TAKE_SPEC),
+        .priority = number(r, row, TAKE_PRIORITY),
+        .after = after,
+        .after_if = pg_span(r, row, TAKE_AFTER_IF),
+        .after_quorum = number(r, row, TAKE_AFTER_QUORUM),
+        .not_before_ms = pg_integer(r, row, TAKE_NOT_BEFORE, 0),
+        .unique = pg_span(r, row, TAKE_UNIQUE),
+        .unique_policy = pg_span(r, row, TAKE_POLICY),
+        .max_attempts = number(r, row, TAKE_ATTEMPTS),
+        .by = pg_span(r, row, TAKE_BY),
+        .is_hopeless = number(r, row, TAKE_TRIES) > TRIES_MAX,
+    };
+    return core_id_parse(pg_span(r, row, TAKE_ID), &out->id) &&
+           read_ids(pg_span(r, row, TAKE_AFTER), after, &out->after_count);
+}
+
+int store__taken_init(struct store_taken *t, const struct pg_result *r)
+{
+    size_t ids = 0;
+    for (size_t row = 0; row < pg_rows(r); row++) {
+        ids += count_ids(pg_span(r, row, TAKE_AFTER));
+    }
+    *t = (struct store_taken){.jobs = mem_new_array(pg_rows(r), sizeof *t->jobs),
+                              .after = mem_new_array(ids, sizeof *t->after)};
+    int rc = t->jobs && t->after ? 0 : ERR_NOMEM;
+    struct core_id *after = t->after;
+    for (; t->count < pg_rows(r) && rc == 0; t->count++) {
+        rc = read_taken(r, t->count, after, &t->jobs[t->count]) ? 0 : ERR_PARSE;
+        after += t->jobs[t->count].after_count;
+    }
+    if (rc) {
+        store__taken_close(t);
+    }
+    return rc;
+}
+
+void store__taken_close(struct store_taken *t)
+{
+    mem_free(t->jobs);
+    mem_free(t->after);
+    *t = (struct store_taken){0};
+}

@@ -44,6 +44,7 @@ static void write_submission(struct json_writer *w, const struct core_submission
         json_write_integer(w, "not_before_ms", s->not_before_ms);
     }
     write_given(w, "unique", s->unique);
+    write_given(w, "unique_policy", s->unique_policy);
     write_given(w, "by", s->by);
     if (!core_id_is_none(s->parent)) {
         write_id(w, "parent", s->parent);

@@ -98,10 +98,14 @@ static void answer_admit(struct store *s, const struct call *c, const struct pg_
         return;
     }
     size_t column = pg_column(r, "error_text");
+    size_t kept_for = pg_column(r, "kept_for");
     for (size_t i = 0; i < rows.count; i++) {
         admitted[i] = (struct core_admitted){.id = rows.records[i].id,
                                              .state = rows.records[i].state,
                                              .error_text = pg_span(r, i, column)};
+        if (core_id_parse(pg_span(r, i, kept_for), &admitted[i].id)) {
+            admitted[i].kept = rows.records[i].id;
+        }
     }
     give(s, &(struct core_answer){.token = c->token,
                                   .records = rows.records,
@@ -228,6 +232,19 @@ static void answer_plan(struct store *s, const struct call *c, const struct pg_r
     mem_free(markets);
 }
 
+static void answer_take(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    struct store_taken taken;
+    int rc = store__taken_init(&taken, r);
+    if (rc) {
+        lost(s, rc, "a submission cannot be read");
+        return;
+    }
+    give(s, &(struct core_answer){
+                .token = c->token, .submissions = taken.jobs, .submission_count = taken.count});
+    store__taken_close(&taken);
+}
+
 static void accepted(struct store *s, const struct call *c, const struct pg_result *r)
 {
     switch (c->kind) {
@@ -251,6 +268,9 @@ static void accepted(struct store *s, const struct call *c, const struct pg_resu
         break;
     case STORE_CALL_PLAN:
         answer_plan(s, c, r);
+        break;
+    case STORE_CALL_TAKE:
+        answer_take(s, c, r);
         break;
     }
 }
@@ -393,6 +413,15 @@ static void port_fire(void *self, uint64_t token)
 {
     send(self, token, STORE_CALL_RECORDS, (struct statement)MIRROR("fire", "scheduler_fire($1)"),
          NULL, 0);
+}
+
+static void port_take(void *self, uint64_t token, size_t limit)
+{
+    char number[NUMBER_SIZE];
+    (void)snprintf(number, sizeof number, "%zu", limit);
+    const char *params[] = {number};
+    send(self, token, STORE_CALL_TAKE,
+         (struct statement){"take", "SELECT * FROM meridian.scheduler_take($1, $2)"}, params, 1);
 }
 
 static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
@@ -550,6 +579,7 @@ struct core_store store_port(struct store *s)
         .changes = port_changes,
         .sweep = port_sweep,
         .fire = port_fire,
+        .take = port_take,
         .admit = port_admit,
         .release = port_release,
         .dispatch = port_dispatch,

@@ -15,7 +15,8 @@ enum store_call_kind {
     STORE_CALL_CURSOR,
     STORE_CALL_WORLD,
     STORE_CALL_SWEEP,
-    STORE_CALL_PLAN
+    STORE_CALL_PLAN,
+    STORE_CALL_TAKE
 };
 
 /* Follows the event table: the newest id seen, and ids below it that were not there yet. */
@@ -46,6 +47,16 @@ struct store_rows {
  * the scheduler cannot read. Free with store__rows_close. */
 MUST_CHECK int store__rows_init(struct store_rows *rows, const struct pg_result *r);
 void store__rows_close(struct store_rows *rows);
+
+struct store_taken {
+    struct core_submission *jobs;
+    size_t count;
+    struct core_id *after; /* of all jobs */
+};
+
+/* Rows of scheduler_take. ERR_NOMEM, ERR_PARSE. Free with store__taken_close. */
+MUST_CHECK int store__taken_init(struct store_taken *t, const struct pg_result *r);
+void store__taken_close(struct store_taken *t);
 
 /* --- encoding ------------------------------------------------------------------------------------
  */

@@ -32,7 +32,7 @@ DECLARE
   v_task text := p_job ->> 'task';
   v_region text := p_job ->> 'region';
   v_markets text[];
-  v_holder uuid;
+  v_holder job;
 BEGIN
   IF v_market IS NOT NULL
      AND NOT EXISTS (SELECT FROM market WHERE code = v_market AND removed_at IS NULL) THEN
@@ -51,10 +51,13 @@ BEGIN
     END IF;
   END IF;
   IF p_job ? 'unique' THEN
-    SELECT id INTO v_holder FROM job
+    SELECT * INTO v_holder FROM job
     WHERE unique_key = p_job ->> 'unique' AND ended_at IS NULL AND id <> (p_job ->> 'id')::uuid;
-    IF FOUND THEN
-      RETURN format('unique: the key is held by job %s until that ends', v_holder);
+    IF FOUND AND p_job ->> 'unique_policy' = 'replace' THEN -- admit_supersede has left it
+      RETURN format('unique: the key is held by job %s, which is %s and is not replaced; cancel it first',
+        v_holder.id, v_holder.state);
+    ELSIF FOUND THEN
+      RETURN format('unique: the key is held by job %s until that ends', v_holder.id);
     END IF;
   END IF;
   RETURN NULL;
@@ -70,8 +73,85 @@ LANGUAGE sql IMMUTABLE AS $$
   FROM unnest(p_after) WITH ORDINALITY AS a(id, position) ORDER BY a.id, a.position
 $$;
 
--- Writes new jobs; those that exist are left as they are. Returns the ids that are new.
+-- Unique policy "keep": notes the job that has the key as the answer to the submission, for good: said
+-- again after that job has ended, the submission still is no new job.
+CREATE OR REPLACE FUNCTION meridian.admit_keep(p_jobs jsonb)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+  INSERT INTO kept (id, job)
+  SELECT DISTINCT ON (x.id) x.id, h.id
+  FROM jsonb_to_recordset(p_jobs) AS x(id uuid, "unique" text, unique_policy text, error_code text)
+  JOIN job h ON h.unique_key = x.unique AND h.ended_at IS NULL AND h.id <> x.id
+  WHERE x.unique_policy = 'keep' AND x.error_code IS NULL
+    AND NOT EXISTS (SELECT FROM job j WHERE j.id = x.id)
+  ON CONFLICT (id) DO NOTHING
+$$;
+
+-- Unique policy "replace": cancels the job that has the key while it waits or is queued. One that has an
+-- open attempt, or children that have, goes on: work under way is not thrown away by a submission.
+CREATE OR REPLACE FUNCTION meridian.admit_supersede(p_jobs jsonb)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+DECLARE
+  v_item record;
+  v_holder job;
+BEGIN
+  FOR v_item IN
+    SELECT h.id AS holder, a.job ->> 'id' AS id, a.job ->> 'by' AS submitter
+    FROM jsonb_array_elements(p_jobs) AS a(job)
+    JOIN job h ON h.unique_key = a.job ->> 'unique' AND h.ended_at IS NULL
+    WHERE a.job ->> 'unique_policy' = 'replace' AND NOT a.job ? 'error_code'
+      AND h.id <> (a.job ->> 'id')::uuid
+      AND NOT EXISTS (SELECT FROM job j WHERE j.id = (a.job ->> 'id')::uuid)
+      AND admit_error(a.job - 'unique') IS NULL
+    ORDER BY h.id
+  LOOP
+    SELECT * INTO v_holder FROM job WHERE id = v_item.holder FOR UPDATE;
+    CONTINUE WHEN v_holder.state NOT IN ('waiting', 'queued')
+      OR EXISTS (SELECT FROM job WHERE parent = v_item.holder AND ended_at IS NULL);
+    UPDATE job SET state = 'cancelled', ended_at = now(), error_code = 'CANCELLED',
+      error_text = 'superseded by job ' || v_item.id, superseded_by = v_item.id::uuid
+    WHERE id = v_item.holder;
+    PERFORM audit(v_item.holder, NULL, coalesce(v_item.submitter, 'unknown'), v_holder.state, 'cancelled',
+      'superseded by job ' || v_item.id);
+  END LOOP;
+END $$;
+
+-- Writes new jobs; those that exist are left as they are. Returns the ids that are new. Jobs with the same
+-- unique key are written one after the other, so that each meets the one before it. Somebody else may take
+-- a key in between (a retry by hand): the constraint decides, and who lost is judged again.
 CREATE OR REPLACE FUNCTION meridian.admit_write(p_jobs jsonb)
+RETURNS uuid[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_new uuid[] := '{}';
+  v_left jsonb := p_jobs;
+  v_round jsonb;
+BEGIN
+  IF NOT p_jobs @? '$[*].unique' THEN
+    RETURN admit_write_round(p_jobs);
+  END IF;
+  FOR tries IN 1..2000 LOOP
+    WITH item AS (
+      SELECT a.job, a.position, row_number() OVER (PARTITION BY a.job ->> 'unique' ORDER BY a.position) AS turn
+      FROM jsonb_array_elements(v_left) WITH ORDINALITY AS a(job, position)
+    )
+    SELECT jsonb_agg(job ORDER BY position) FILTER (WHERE turn = 1 OR NOT job ? 'unique'),
+      jsonb_agg(job ORDER BY position) FILTER (WHERE turn > 1 AND job ? 'unique')
+    INTO v_round, v_left FROM item;
+    PERFORM admit_supersede(v_round);
+    PERFORM admit_keep(v_round);
+    v_new := v_new || admit_write_round(v_round);
+    SELECT jsonb_agg(a.job) INTO v_round FROM jsonb_array_elements(v_round) AS a(job)
+    WHERE NOT EXISTS (SELECT FROM job j WHERE j.id = (a.job ->> 'id')::uuid)
+      AND NOT EXISTS (SELECT FROM kept k WHERE k.id = (a.job ->> 'id')::uuid);
+    v_left := nullif(coalesce(v_round, '[]') || coalesce(v_left, '[]'), '[]');
+    EXIT WHEN v_left IS NULL;
+  END LOOP;
+  RETURN v_new;
+END $$;
+
+CREATE OR REPLACE FUNCTION meridian.admit_write_round(p_jobs jsonb)
 RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 DECLARE
@@ -79,7 +159,6 @@ DECLARE
 BEGIN
   WITH asked AS MATERIALIZED (
     SELECT x.*, a.item,
-      row_number() OVER (PARTITION BY x.unique ORDER BY a.position) AS turn,
       row_number() OVER (PARTITION BY x.id ORDER BY a.position) AS copy
     FROM jsonb_array_elements(p_jobs) WITH ORDINALITY AS a(item, position)
     CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
@@ -89,10 +168,10 @@ BEGIN
   ), judged AS MATERIALIZED (
     SELECT s.*, CASE
         WHEN s.error_code IS NOT NULL THEN s.error_text
-        WHEN s.unique IS NOT NULL AND s.turn > 1 THEN 'unique: the key is named twice'
         ELSE admit_error(s.item) END AS why
     FROM asked s WHERE s.copy = 1
       AND (SELECT j.id FROM job j WHERE j.id = s.id) IS NULL -- a lookup each, however large the table
+      AND (s.unique IS NULL OR (SELECT k.id FROM kept k WHERE k.id = s.id) IS NULL)
   ), added AS (
     INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
       submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
@@ -113,11 +192,12 @@ BEGIN
     CROSS JOIN LATERAL (SELECT CASE
       WHEN g.why IS NOT NULL THEN 'rejected'
       WHEN g.is_parent OR to_timestamp(g.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
-      WHEN g.after IS NOT NULL AND (SELECT count(*) FILTER (WHERE need_is_met(a.condition, p.state)) < coalesce(g.after_quorum, count(*))
+      WHEN g.after IS NOT NULL
+        AND (SELECT count(*) FILTER (WHERE need_is_met(a.condition, p.state)) < coalesce(g.after_quorum, count(*))
             FROM admit_needs(g.after, g.after_if) a LEFT JOIN job p ON p.id = a.id) THEN 'waiting'
       ELSE 'queued' END AS state) n
     ORDER BY g.id
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id, state, error_text
   ), edges AS (
     INSERT INTO dependency (job, needs, condition)
@@ -132,7 +212,7 @@ BEGIN
                    WHEN 'failed' THEN d.error_text ELSE 'admitted' END
     FROM added d
   )
-  SELECT array_agg(d.id) INTO v_new FROM added d;
+  SELECT coalesce(array_agg(d.id), '{}') INTO v_new FROM added d;
   PERFORM admit_refuse_cycles(v_new);
   RETURN v_new;
 END $$;

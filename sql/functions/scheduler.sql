@@ -65,7 +65,8 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
        THEN (SELECT (SELECT w.mono_ms FROM meridian.worker w
                      WHERE w.name = a.worker AND w.incarnation = a.incarnation)
              FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
-       END AS worker_mono_ms
+       END AS worker_mono_ms,
+  NULL::uuid AS kept_for -- in an answer of job_admit: the submission that this job is the answer to
 FROM meridian.job j;
 
 -- Reading -----------------------------------------------------------------------------------------
@@ -183,15 +184,24 @@ END $$;
 
 -- Admission ---------------------------------------------------------------------------------------
 
--- Admits submissions; a known id is answered with what became of it.
+-- Admits submissions; a known id is answered with what became of it, one that was to keep the job that has
+-- its unique key with that job. Jobs that were superseded are shown too.
 CREATE OR REPLACE FUNCTION meridian.job_admit(p_term bigint, p_jobs jsonb)
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_ids uuid[] := ARRAY(SELECT (j ->> 'id')::uuid FROM jsonb_array_elements(p_jobs) AS j);
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM admit_write(p_jobs);
-  RETURN QUERY SELECT m.* FROM job_mirror m
-    WHERE m.id = ANY (ARRAY(SELECT (j ->> 'id')::uuid FROM jsonb_array_elements(p_jobs) AS j));
+  DELETE FROM submission WHERE id = ANY (v_ids);
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (v_ids);
+  IF p_jobs @? '$[*].unique_policy' THEN
+    RETURN QUERY SELECT m.* FROM job s JOIN job_mirror m ON m.id = s.id WHERE s.superseded_by = ANY (v_ids);
+    RETURN QUERY SELECT r.* FROM kept k JOIN job_mirror m ON m.id = k.job
+      CROSS JOIN LATERAL jsonb_populate_record(m, jsonb_build_object('kept_for', k.id)) r
+      WHERE k.id = ANY (v_ids);
+  END IF;
 END $$;
 
 -- The children of a nightly, all or none. Their ids derive from the parent's, so this is repeatable.

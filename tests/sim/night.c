@@ -42,6 +42,7 @@ enum call_kind {
     CALL_CHANGES,
     CALL_SWEEP,
     CALL_FIRE,
+    CALL_TAKE,
     CALL_ADMIT,
     CALL_RELEASE,
     CALL_DISPATCH,
@@ -91,6 +92,7 @@ struct answer {
     bool is_fenced;
     bool has_world, has_plan;
     struct core_admitted *admitted;
+    struct core_submission *submissions;
     struct rec_worker workers[REC_WORKERS_MAX];
     struct rec_market markets[REC_MARKETS];
     bool is_paused;
@@ -164,6 +166,8 @@ struct scheduler {
 
 struct client {
     struct sub sub;
+    bool is_by_sql;    /* it writes into the record itself, */
+    bool is_submitted; /* and that has committed */
     bool is_done;
 };
 
@@ -320,6 +324,10 @@ static void port_sweep(void *self, uint64_t token)
 static void port_fire(void *self, uint64_t token)
 {
     simple(self, CALL_FIRE, token);
+}
+static void port_take(void *self, uint64_t token, size_t limit)
+{
+    call_send(self, call_new(self, CALL_TAKE, token, limit));
 }
 
 static int market_of(struct span code)
@@ -547,6 +555,7 @@ static void answer_free(struct answer *a)
     mem_free(a->needs);
     mem_free(a->expired);
     mem_free(a->admitted);
+    mem_free(a->submissions);
     mem_free(a);
 }
 
@@ -712,6 +721,33 @@ static void do_fire(struct answer *a)
     }
 }
 
+static struct core_submission submission_of(const struct client *client)
+{
+    return (struct core_submission){
+        .id = client->sub.id,
+        .kind = span_of(client->sub.kind),
+        .market = span_of(client->sub.market >= 0 ? rec_markets[client->sub.market] : ""),
+        .priority = client->sub.priority,
+        .after = client->sub.needs,
+        .after_count = (size_t)client->sub.need_count,
+        .after_if = span_of(client->sub.after_if),
+        .after_quorum = client->sub.after_quorum,
+        .by = span_of("client")};
+}
+
+/* What clients wrote by SQL and nobody has admitted yet. */
+static void answer_take(const struct call *c, struct answer *a)
+{
+    a->submissions = mem_new_array(c->count, sizeof *a->submissions);
+    CHECK(a->submissions);
+    for (int i = 0; i < w.client_count && a->given.submission_count < c->count; i++) {
+        if (w.clients[i].is_submitted && rec_find(&w.record, w.clients[i].sub.id) < 0) {
+            a->submissions[a->given.submission_count++] = submission_of(&w.clients[i]);
+        }
+    }
+    a->given.submissions = a->submissions;
+}
+
 static void do_children(const struct call *c, struct answer *a)
 {
     int parent = rec_find(&w.record, c->after);
@@ -763,6 +799,9 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
         break;
     case CALL_FIRE:
         do_fire(a);
+        break;
+    case CALL_TAKE:
+        answer_take(c, a);
         break;
     case CALL_ADMIT:
     case CALL_FAN_OUT:
@@ -822,6 +861,7 @@ static struct core *core_make(struct scheduler *s)
                   .changes = port_changes,
                   .sweep = port_sweep,
                   .fire = port_fire,
+                  .take = port_take,
                   .admit = port_admit,
                   .release = port_release,
                   .dispatch = port_dispatch,
@@ -839,6 +879,7 @@ static struct core *core_make(struct scheduler *s)
     settings.world_every_ms = 2000;
     settings.sweep_every_ms = 2000;
     settings.fire_every_ms = 10000;
+    settings.take_every_ms = 3000;
     settings.load_page = 7; /* small, so that pages are turned */
     settings.batch_max = 5;
     struct core *c = core_new(&ports, &settings);
@@ -1315,16 +1356,12 @@ static void on_client(int at)
         return;
     }
     push((struct event){.at = w.now + 5000, .kind = EVENT_CLIENT, .who = at});
-    struct core_submission job = {
-        .id = client->sub.id,
-        .kind = span_of(client->sub.kind),
-        .market = span_of(client->sub.market >= 0 ? rec_markets[client->sub.market] : ""),
-        .priority = client->sub.priority,
-        .after = client->sub.needs,
-        .after_count = (size_t)client->sub.need_count,
-        .after_if = span_of(client->sub.after_if),
-        .after_quorum = client->sub.after_quorum,
-        .by = span_of("client")};
+    if (client->is_by_sql) {
+        client->is_submitted = client->is_submitted || !w.is_record_down;
+        client->is_done = rec_find(&w.record, client->sub.id) >= 0;
+        return;
+    }
+    struct core_submission job = submission_of(client);
     for (int i = 0; i < SCHEDULERS; i++) {
         struct scheduler *s = &w.schedulers[i];
         if (!w.is_redis_down && w.now >= s->paused_until && scheduler_may_act(s) &&
@@ -1512,7 +1549,8 @@ static void make_clients(void)
         *client = (struct client){.sub = {.id = {.high = 1, .low = (uint64_t)i + 1},
                                           .kind = "noop",
                                           .market = (int)between(-1, REC_MARKETS - 1),
-                                          .priority = (int)between(0, 2)}};
+                                          .priority = (int)between(0, 2)},
+                                  .is_by_sql = chance(0.2)};
         if (i > 0) {
             make_needs(&client->sub, i);
         }

@@ -32,7 +32,8 @@ enum bench_call {
     BENCH_FAN_OUT,
     BENCH_CLOSE,
     BENCH_CANCEL_CHILDREN,
-    BENCH_QUORUM
+    BENCH_QUORUM,
+    BENCH_TAKE
 };
 
 enum { BENCH_CALLS = 64, BENCH_JOBS = 16 };
@@ -113,6 +114,11 @@ static inline void bench_fire(void *self, uint64_t token)
     (void)self;
     (void)bench_note(BENCH_FIRE, token);
 }
+static inline void bench_take_call(void *self, uint64_t token, size_t limit)
+{
+    (void)self;
+    bench_note(BENCH_TAKE, token)->count = limit;
+}
 static inline void bench_admit(void *self, uint64_t token, const struct core_submission *jobs,
                                size_t count)
 {
@@ -120,6 +126,7 @@ static inline void bench_admit(void *self, uint64_t token, const struct core_sub
     struct bench_open *o = bench_note(BENCH_ADMIT, token);
     o->count = count;
     o->jobs[0] = jobs[0].id;
+    (void)snprintf(o->text, sizeof o->text, "%s", jobs[0].error_text ? jobs[0].error_text : "");
 }
 static inline void bench_release(void *self, uint64_t token, const struct core_id *jobs,
                                  size_t count)
@@ -271,7 +278,8 @@ static inline void bench_settle(const struct core_world *world)
         enum bench_call call = bench.open[0].call;
         if (call == BENCH_WORLD) {
             bench_answer_world(world);
-        } else if (call == BENCH_CHANGES || call == BENCH_SWEEP || call == BENCH_FIRE) {
+        } else if (call == BENCH_CHANGES || call == BENCH_SWEEP || call == BENCH_FIRE ||
+                   call == BENCH_TAKE) {
             (void)bench_answer(call, NULL, 0);
         } else {
             break;
@@ -326,6 +334,7 @@ static inline void bench_start(const struct core_record *rows, size_t count, int
                                          .changes = bench_changes,
                                          .sweep = bench_sweep,
                                          .fire = bench_fire,
+                                         .take = bench_take_call,
                                          .admit = bench_admit,
                                          .release = bench_release,
                                          .dispatch = bench_dispatch,

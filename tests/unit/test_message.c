@@ -142,7 +142,7 @@ static void test_message_refusals_name_field_and_keep_id(void **state)
     expect_refusal(1, "id", span_of("0123456789ABCDEF0123456789ABCDEF0123"), 0, ERR_PARSE,
                    "field \"id\": not an id (8-4-4-4-12 lower-case hex digits)");
     expect_refusal(9, "x", none, 1, ERR_UNSUPPORTED,
-                   "message version 9: this program knows up to version 1; update it");
+                   "message version 9: this program knows up to version 2; update it");
     expect_refusal(0, "x", none, 1, ERR_PARSE, "field \"v\": not within 1 and 2147483647");
     static char large[MESSAGE_SPEC_MAX + 1];
     memset(large, ' ', sizeof large);
