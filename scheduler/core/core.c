@@ -13,7 +13,7 @@ const struct core_settings core_settings_default = {
     .world_every_ms = 1000,
     .sweep_every_ms = 1000,
     .fire_every_ms = 2000,
-    .take_every_ms = 100, /* how long a submission by SQL may not be seen */
+    .take_every_ms = 250, /* how long a submission by SQL may not be seen, should its wake be lost */
     .batch_max = 256,
     .load_page = 5000, /* rows of about 300 bytes: a page stays under 2 MB */
     .crashes_max = 3,
@@ -444,5 +444,6 @@ void core_worker_changed(struct core *c)
 {
     c->duty_at[CORE_DUTY_WORLD] = 0;
     c->duty_at[CORE_DUTY_CHANGES] = 0;
+    c->duty_at[CORE_DUTY_TAKE] = 0;
     (void)core_tick(c); /* the owner's timer goes by the answer that follows */
 }

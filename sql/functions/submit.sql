@@ -103,6 +103,7 @@ CREATE OR REPLACE FUNCTION meridian.submit(kind text, market text DEFAULT NULL, 
   id uuid DEFAULT NULL)
 RETURNS uuid
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+  SELECT meridian.wake();
   INSERT INTO meridian.submission (id, job, submitted_by)
   SELECT (c.job ->> 'id')::uuid, c.job, session_user
   FROM meridian.submission_check(jsonb_build_object('kind', $1, 'market', $2, 'task', $3, 'spec', $4, 'priority', $5,
@@ -117,6 +118,7 @@ CREATE OR REPLACE FUNCTION meridian.submit_many(jobs jsonb)
 RETURNS SETOF uuid
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 BEGIN
+  PERFORM wake();
   IF jsonb_typeof(jobs) IS DISTINCT FROM 'array' OR jsonb_array_length(jobs) > 100000 THEN
     PERFORM refuse('jobs: not an array of at most 100000 jobs');
   END IF;
