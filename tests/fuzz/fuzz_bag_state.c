@@ -28,6 +28,19 @@ static void keep_state(const struct bag_state *state, void *data)
     }
 }
 
+static int read_state(void *to, size_t bytes, void *data, struct err_buf *e)
+{
+    struct span *left = data;
+    if (bytes > left->length || (bytes == 0 && left->length > 0)) {
+        return err_set(e, ERR_CORRUPT, "it ends too early or too late");
+    }
+    if (bytes > 0) {
+        memcpy(to, left->data, bytes);
+        *left = span_make(left->data + bytes, left->length - bytes);
+    }
+    return 0;
+}
+
 static int train(const struct bag_watch *watch, struct err_buf *e)
 {
     struct bag_params p;
@@ -69,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 1; edits && i + 3 <= size; i += 3) {
         bytes.data[(data[i] | (size_t)data[i + 1] << 8) % whole.length] = (char)data[i + 2];
     }
-    const struct bag_watch watch = {.resume = span_make(bytes.data, whole.length)};
+    struct span left = span_make(bytes.data, whole.length);
+    const struct bag_watch watch = {.read_state = read_state, .data = &left};
     int rc = train(&watch, &e);
     CHECK(rc == 0 || e.text[0] != 0);
     buf_close(&bytes);

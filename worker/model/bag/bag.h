@@ -159,9 +159,11 @@ struct bag_watch {
      * other: true makes all of them stand still and on_state follow. Neither changes the model. */
     bool (*wants_state)(void *data);
     void (*on_state)(const struct bag_state *state, void *data);
-    /* Where to go on, borrowed: a state that a training with equal parameters, data and base told,
-     * of the same build and kernel. Data NULL: from the start. */
-    struct span resume;
+    /* Where to go on; NULL: from the start. Gives the next bytes of a state that a training with
+     * equal parameters, data and base told, of the same build and kernel; they go straight to where
+     * they belong. Asked for no bytes at the end: 0 when nothing is left and all of it was whole.
+     * What it fails with, bag_train fails with. */
+    int (*read_state)(void *to, size_t bytes, void *data, struct err_buf *e);
     void *data;
 };
 
@@ -182,7 +184,7 @@ struct bag_report {
  * name, features by key, what is new starts at zero, and a base label that train lacks is dropped.
  * report and watch may be NULL. On success *ret owns its bytes.
  * ERR_DATA (no samples, fewer than two labels), ERR_INVALID, ERR_CANCELLED, ERR_NOMEM; ERR_CORRUPT
- * or ERR_UNSUPPORTED for a state to go on from that is none or is of another training.
+ * for a state to go on from that is none or is of another training.
  */
 MUST_CHECK int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_data *train,
                          const struct bag_data *dev, const struct bag_model *base,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char format_name[] = "meridian-bag-state";
-enum { FORMAT_VERSION = 1, HEADS_MAX = 64 * 1024 };
+enum { FORMAT_VERSION = 1, HEAD_MAX = 128, HEADS_MAX = 64 * 1024 };
 
 static size_t bytes_of(const struct bag_state_entry *entry)
 {
@@ -46,7 +46,7 @@ static int add_start(struct buf *b, size_t entries)
     return rc ? rc : bag__pack_uint(b, FORMAT_VERSION);
 }
 
-/* The heads lie one after the other in b; parts are a head and its values in turn. */
+/* The heads lie one after the other in b, what comes before the first entry is part of its head. */
 static int add_heads(const struct bag_state_list *s, struct buf *b, size_t ends[])
 {
     int rc = add_start(b, s->count);
@@ -84,34 +84,6 @@ int bag__state_write(const struct bag_state_list *s,
 /* --- reading ------------------------------------------------------------------------------------
  */
 
-static bool take_key(struct bag_pack_reader *r, const char *name)
-{
-    struct bag_pack_item item;
-    return bag__pack_next(r, &item) && item.type == BAG_PACK_TEXT &&
-           span_equals(item.bytes, span_of(name));
-}
-
-static int read_start(struct bag_pack_reader *r, size_t entries, struct err_buf *e)
-{
-    struct bag_pack_item item;
-    if (!bag__pack_next(r, &item) || item.type != BAG_PACK_MAP || !take_key(r, "format") ||
-        !take_key(r, format_name)) {
-        return err_set(e, ERR_CORRUPT, "not the state of a training");
-    }
-    uint64_t pairs = item.number;
-    if (!take_key(r, "version") || !bag__pack_next(r, &item) || item.type != BAG_PACK_UINT) {
-        return err_set(e, ERR_CORRUPT, "the state of a training has no version");
-    }
-    if (item.number != FORMAT_VERSION) {
-        return err_set(e, ERR_UNSUPPORTED, "the state of a training has version %llu, not %d",
-                       (unsigned long long)item.number, FORMAT_VERSION);
-    }
-    return pairs == entries + 2
-               ? 0
-               : err_set(e, ERR_CORRUPT, "the state has %llu entries, this training has %zu",
-                         (unsigned long long)pairs - 2, entries);
-}
-
 /* Weights and sums of squares are finite; losses (F64) may be not known yet. */
 static bool is_usable(const struct bag_state_entry *entry)
 {
@@ -124,33 +96,39 @@ static bool is_usable(const struct bag_state_entry *entry)
     return true;
 }
 
-static int read_entry(struct bag_pack_reader *r, const struct bag_state_entry *entry,
-                      struct err_buf *e)
+/* A head is known to the byte: anything else is another state. */
+static int read_entry(const struct bag_state_entry *entry, struct span head,
+                      int (*read)(void *to, size_t bytes, void *data, struct err_buf *e),
+                      void *data, struct err_buf *e)
 {
-    struct bag_pack_item item;
-    if (!take_key(r, entry->name) || !bag__pack_next(r, &item) || item.type != BAG_PACK_BIN) {
-        return err_set(e, ERR_CORRUPT, "the state has no '%s' where it should be", entry->name);
+    char found[HEAD_MAX];
+    CHECK(head.length <= sizeof found);
+    int rc = read(found, head.length, data, e);
+    if (rc == 0 && memcmp(found, head.data, head.length) != 0) {
+        rc = err_set(e, ERR_CORRUPT, "no state of this training: no '%s' of %zu bytes at its place",
+                     entry->name, bytes_of(entry));
     }
-    if (item.bytes.length != bytes_of(entry)) {
-        return err_set(e, ERR_CORRUPT, "'%s' of the state has %zu bytes, not %zu", entry->name,
-                       item.bytes.length, bytes_of(entry));
+    if (rc == 0 && entry->count > 0) { /* no bytes would mean the end */
+        rc = read(entry->data, bytes_of(entry), data, e);
     }
-    if (item.bytes.length > 0) {
-        memcpy(entry->data, item.bytes.data, item.bytes.length);
+    if (rc == 0 && !is_usable(entry)) {
+        rc = err_set(e, ERR_CORRUPT, "'%s' of the state has a number that is none", entry->name);
     }
-    return is_usable(entry) ? 0
-                            : err_set(e, ERR_CORRUPT, "'%s' of the state has a number that is none",
-                                      entry->name);
+    return rc;
 }
 
-int bag__state_read(const struct bag_state_list *s, struct span bytes, struct err_buf *e)
+int bag__state_read(const struct bag_state_list *s,
+                    int (*read)(void *to, size_t bytes, void *data, struct err_buf *e), void *data,
+                    struct err_buf *e)
 {
-    struct bag_pack_reader r = {.data = (const unsigned char *)bytes.data, .length = bytes.length};
-    int rc = read_start(&r, s->count, e);
-    for (size_t i = 0; rc == 0 && i < s->count; i++) {
-        rc = read_entry(&r, &s->entries[i], e);
+    size_t ends[BAG_STATE_ENTRIES_MAX];
+    struct buf heads;
+    buf_init(&heads, HEADS_MAX);
+    int rc = add_heads(s, &heads, ends);
+    rc = rc ? err_set(e, rc, "no memory to read a state") : 0;
+    for (size_t i = 0, at = 0; rc == 0 && i < s->count; at = ends[i++]) {
+        rc = read_entry(&s->entries[i], span_make(heads.data + at, ends[i] - at), read, data, e);
     }
-    return rc == 0 && r.at != r.length
-               ? err_set(e, ERR_CORRUPT, "%zu bytes behind the state", r.length - r.at)
-               : rc;
+    buf_close(&heads);
+    return rc ? rc : read(NULL, 0, data, e);
 }

@@ -36,9 +36,10 @@ MUST_CHECK int bag__state_write(const struct bag_state_list *s,
                                 void (*take)(const struct bag_state *state, void *data),
                                 void *data);
 
-/* Fills what is listed from bytes (borrowed, any alignment). ERR_CORRUPT or ERR_UNSUPPORTED, naming
- * the entry; then some of it may be filled. */
-MUST_CHECK int bag__state_read(const struct bag_state_list *s, struct span bytes,
-                               struct err_buf *e);
+/* Fills what is listed with the bytes that read gives (see bag_watch). ERR_CORRUPT naming the
+ * entry, ERR_NOMEM, or what read says; then some of it may be filled. */
+MUST_CHECK int bag__state_read(const struct bag_state_list *s,
+                               int (*read)(void *to, size_t bytes, void *data, struct err_buf *e),
+                               void *data, struct err_buf *e);
 
 #endif

@@ -368,7 +368,7 @@ static int go_on(struct trainer *t, struct err_buf *e)
 {
     struct bag_state_list list;
     list_state(t, &list);
-    int rc = bag__state_read(&list, t->watch->resume, e);
+    int rc = bag__state_read(&list, t->watch->read_state, t->watch->data, e);
     if (rc == 0 && !is_possible(t)) {
         rc = err_set(e, ERR_CORRUPT, "the state is at a place that this training does not have");
     }
@@ -391,7 +391,7 @@ static int train_parts(struct trainer *t, const struct bag_data *train, const st
     if (rc == 0 && !(t->has_crew = bag__crew_init(&t->crew))) {
         rc = err_set(e, ERR_NOMEM, "no lock for the threads of a training");
     }
-    if (rc == 0 && t->watch && t->watch->resume.data) {
+    if (rc == 0 && t->watch && t->watch->read_state) {
         rc = go_on(t, e);
     }
     if (rc) {
