@@ -80,7 +80,8 @@ BEGIN
       EXECUTE format('GRANT INSERT ON meridian.snapshot, meridian.artifact, meridian.artifact_chunk
         TO %I', v_role);
       v_functions := ARRAY['worker_hello', 'worker_bye', 'lease_renew',
-        'snapshot_take', 'snapshot_rows', 'worker_read_base'];
+        'snapshot_take', 'snapshot_rows', 'worker_read_base', 'checkpoint_put', 'checkpoint_refused',
+        'checkpoint_list', 'checkpoint_resume'];
     END IF;
     FOR v_item IN
       SELECT p.oid::regprocedure AS signature

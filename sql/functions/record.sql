@@ -94,7 +94,7 @@ BEGIN
     'meridian.version.' || coalesce(p_job.market, '') || '/' || p_job.task, 0));
   INSERT INTO version (market, task, number, family, method, artifact, base_version,
     train_snapshot, dev_snapshot, job, attempt, region, spec, labels, engine, kernel, threads, seed,
-    base_market, base_number, train_samples, train_sha256)
+    base_market, base_number, train_samples, train_sha256, resumes)
   SELECT p_job.market, p_job.task,
     1 + coalesce((SELECT max(v.number) FROM version v
                   WHERE coalesce(v.market, '') = coalesce(p_job.market, '')
@@ -106,7 +106,8 @@ BEGIN
     result_text(p_version, 'version', 'engine'), result_text(p_version, 'version', 'kernel'),
     result_text(p_version, 'version', 'threads')::integer,
     result_text(p_version, 'version', 'seed')::bigint, base.market, base.number, train.samples,
-    train.sha256
+    train.sha256,
+    (SELECT count(*) FROM attempt a WHERE a.job = p_job.id AND a.resumed_attempt IS NOT NULL)
   FROM (SELECT) AS one
   LEFT JOIN version base ON base.id = v_base
   LEFT JOIN snapshot train ON train.id = v_train
