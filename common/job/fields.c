@@ -41,6 +41,9 @@ enum { MARKETS_MAX = 256 };
 #define CHAR_MAX_ INTEGER("char_max", 0, 8, NULL, "longest character n-gram; 0 = none")
 #define CHAR_MIN_ INTEGER("char_min", 0, 8, NULL, "shortest character n-gram")
 #define CHAR_WEIGHT REAL("char_weight", 0, 100, NULL, "weight of characters; that of words is 1")
+#define CHECKPOINT_S                                                                               \
+    REAL("checkpoint_s", 0, 86400, "30",                                                           \
+         "seconds between checkpoints, or more when they are dear; 0 = only when asked to stop")
 #define CLASS_WEIGHT                                                                               \
     CHOICE("class_weight", "none|balanced", NULL, "balanced: rare labels count as much as common")
 #define COMPARE_SCRATCH                                                                            \
@@ -75,6 +78,7 @@ enum { MARKETS_MAX = 256 };
 
 static const struct job_field noop_fields[] = {
     INTEGER("allocate_mb", 0, 1048576, "0", "memory to allocate and touch, MiB"),
+    CHECKPOINT_S,
     CHOICE("fail", "none|error|permanent|crash|oom|hang", "none", "how to end"),
     INTEGER("hang_after", 0, 1000000, NULL, "make no step after so many, nor end by itself"),
     MAX_ATTEMPTS, MEMORY_MB,
@@ -86,8 +90,8 @@ static const struct job_field noop_fields[] = {
 };
 
 static const struct job_field finetune_fields[] = {
-    BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CLASS_WEIGHT, COMPARE_SCRATCH, EPOCHS,
-    FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
+    BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
+    COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
     TOLERANCE, WORD_GAP, WORD_MAX,
@@ -106,7 +110,7 @@ static const struct job_field evaluate_fields[] = {
 };
 
 static const struct job_field nightly_fields[] = {
-    BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CLASS_WEIGHT,
+    BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, QUORUM, SEED, STALL_LIMIT_S, STRAGGLER_WAIT_S,

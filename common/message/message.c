@@ -17,8 +17,8 @@ static const char *const policies[] = {"", "reject", "keep", "replace", NULL};
 static const char *const outcomes[] = {"",         "succeeded", "failed", "crashed",
                                        "returned", "cancelled", NULL};
 static const char *const report_types[] = {"", "hello", "beat", "bye", "result", NULL};
-static const char *const pipe_types[] = {"",         "job", "cancel", "exit", "ready",
-                                         "progress", "log", "result", NULL};
+static const char *const pipe_types[] = {"",      "job",      "cancel", "exit",   "save",
+                                         "ready", "progress", "log",    "result", NULL};
 
 /* --- the tables ------------------------------------------------------------------------------ */
 
@@ -132,6 +132,7 @@ static const struct message__member result_members[] = {
         PROGRESS(base, "epochs", INT64, epochs, UP_TO(INT64_MAX)),                                 \
         PROGRESS(base, "step", INT64, step, UP_TO(INT64_MAX)),                                     \
         PROGRESS(base, "steps", INT64, steps, UP_TO(INT64_MAX)),                                   \
+        PROGRESS(base, "resumed_step", INT64, resumed_step, UP_TO(INT64_MAX), .omit = OMIT_ZERO),  \
         PROGRESS(base, "loss", REAL, loss, .is_required = false),                                  \
         PROGRESS(base, "examples_per_s", REAL, examples_per_s, .is_required = false),              \
         PROGRESS(base, "eta_ms", INT64, eta_ms, UP_TO(INT64_MAX), .omit = OMIT_MINUS_ONE),         \
@@ -142,7 +143,6 @@ static const struct message__member progress_members[] = {PROGRESS_ROWS((size_t)
 
 static const struct message__member pipe_job_members[] = {
     READY_ROWS(offsetof(struct message_pipe, job)),
-    ROW(message_pipe, "resume", BLOB, resume, UP_TO(MESSAGE_RESUME_MAX)),
 };
 
 static const struct message__member pipe_progress_members[] = {

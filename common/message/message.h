@@ -46,7 +46,6 @@ enum {
     MESSAGE_NIGHT_MAX = 10, /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
     MESSAGE_SUBMISSION_MAX = 128 * 1024, /* all of it: far above what its fields may take */
-    MESSAGE_RESUME_MAX = 32 * 1024 * 1024,
     MESSAGE_RESULT_MAX = 32 * 1024 * 1024,
     MESSAGE_FRAME_MAX = 64 * 1024 * 1024,
 };
@@ -221,6 +220,7 @@ struct message_progress {
     char phase[MESSAGE_PHASE_MAX + 1]; /* "read", "train", "evaluate"... */
     int64_t epoch, epochs;
     int64_t step, steps;
+    int64_t resumed_step;  /* of the checkpoint that this attempt went on from; 0 = none */
     double loss;           /* NAN = not known */
     double examples_per_s; /* NAN = not known */
     int64_t eta_ms;        /* -1 = not known */
@@ -242,6 +242,7 @@ enum message_pipe_type {
     MESSAGE_PIPE_JOB = 1,
     MESSAGE_PIPE_CANCEL,
     MESSAGE_PIPE_EXIT,
+    MESSAGE_PIPE_SAVE, /* a checkpoint as soon as it can, also when a cancel follows */
     /* from the runner */
     MESSAGE_PIPE_READY,
     MESSAGE_PIPE_PROGRESS,
@@ -253,7 +254,6 @@ enum message_pipe_type {
 struct message_pipe {
     enum message_pipe_type type;
     struct message_ready job;         /* JOB */
-    struct span resume;               /* JOB: checkpoint to go on from; may be absent */
     struct message_progress progress; /* PROGRESS */
     struct span line;                 /* LOG: the runner's own words, never texts */
     struct message_result result;     /* RESULT: outcome, error_*, result */

@@ -31,6 +31,8 @@ endif()
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" AND NOT MERIDIAN_SANITIZE)
   target_compile_definitions(mer_flags INTERFACE _FORTIFY_SOURCE=2)
 endif()
+# A checkpoint is only used by the build that wrote it (worker/jobs/build.h).
+target_link_options(mer_flags INTERFACE -Wl,--build-id=sha1)
 if(MERIDIAN_SANITIZE)
   target_compile_options(mer_flags INTERFACE -fsanitize=${MERIDIAN_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)

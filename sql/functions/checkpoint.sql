@@ -122,5 +122,5 @@ END $$;
 -- A noop without steps has none: the many that pass by in a moment do not ask.
 CREATE OR REPLACE TRIGGER checkpoint_end AFTER UPDATE OF state ON meridian.job
   FOR EACH ROW WHEN (NEW.ended_at IS NOT NULL AND NEW.attempt > 0
-                     AND (NEW.kind <> 'noop' OR NEW.spec ? 'steps'))
+                     AND (NEW.kind <> 'noop' OR coalesce(NEW.spec ->> 'steps', '0') <> '0'))
   EXECUTE FUNCTION meridian.checkpoint_end();

@@ -303,7 +303,7 @@ static void test_message_frames_of_any_split(void **state)
     (void)state;
     struct buf out;
     buf_init(&out, OUT_MAX);
-    struct message_pipe job = {.type = MESSAGE_PIPE_JOB, .resume = span_make("\0\1\2", 3)};
+    struct message_pipe job = {.type = MESSAGE_PIPE_JOB};
     job.job = (struct message_ready){.job = id(ID_A),
                                      .attempt = 1,
                                      .kind = "noop",
@@ -312,30 +312,32 @@ static void test_message_frames_of_any_split(void **state)
                                      .time_limit_s = 5,
                                      .threads = 1};
     struct message_pipe cancel = {.type = MESSAGE_PIPE_CANCEL};
+    struct message_pipe save = {.type = MESSAGE_PIPE_SAVE};
     struct message_pipe log = {.type = MESSAGE_PIPE_LOG, .line = span_of("reading")};
     struct message_pipe result = {.type = MESSAGE_PIPE_RESULT};
     result.result.outcome = MESSAGE_SUCCEEDED;
     result.result.result = span_of("{\"output\":\"x\"}");
     assert_int_equal(message_encode_frame(&job, &out, NULL), 0);
     assert_int_equal(message_encode_frame(&cancel, &out, NULL), 0);
+    assert_int_equal(message_encode_frame(&save, &out, NULL), 0);
     assert_int_equal(message_encode_frame(&log, &out, NULL), 0);
     assert_int_equal(message_encode_frame(&result, &out, NULL), 0);
     for (size_t piece = 1; piece <= out.length; piece += piece < 16 ? 1 : 37) {
         struct message_frames f;
         message_frames_init(&f);
-        struct message_pipe got[4];
+        struct message_pipe got[5];
         size_t count = 0;
         for (size_t at = 0; at < out.length; at += piece) {
             size_t length = out.length - at < piece ? out.length - at : piece;
             assert_int_equal(message_frames_add(&f, out.data + at, length), 0);
             struct span frame;
             while (message_frames_next(&f, &frame) == 0) {
-                assert_true(count < 4);
+                assert_true(count < 5);
                 assert_int_equal(message_decode_frame(frame, &got[count], NULL), 0);
                 count++;
             }
         }
-        assert_int_equal(count, 4);
+        assert_int_equal(count, 5);
         assert_int_equal(got[1].type, MESSAGE_PIPE_CANCEL);
         message_frames_close(&f);
     }
@@ -345,8 +347,8 @@ static void test_message_frames_of_any_split(void **state)
     struct message_pipe m;
     expect_frame(&f, MESSAGE_PIPE_JOB, &m);
     assert_int_equal(m.job.memory_mb, 64);
-    assert_int_equal(m.resume.length, 3);
     expect_frame(&f, MESSAGE_PIPE_CANCEL, &m);
+    expect_frame(&f, MESSAGE_PIPE_SAVE, &m);
     expect_frame(&f, MESSAGE_PIPE_LOG, &m);
     assert_true(span_is(m.line, "reading"));
     expect_frame(&f, MESSAGE_PIPE_RESULT, &m);

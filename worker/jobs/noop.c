@@ -1,10 +1,14 @@
 /*
  * noop: does nothing for a while, or fails in a chosen way. For trying out a queue and its alarms.
+ *
+ * With steps it has checkpoints. Each step is folded into a hash that goes into the result, so that
+ * a step which was left out or counted twice shows.
  */
-#include "worker/jobs/run.h"
+#include "worker/jobs/checkpoint.h"
 
 #include "common/base/mem.h"
 #include "common/json/json.h"
+#include "common/wire/wire.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -93,38 +97,170 @@ static int sleep_step(struct run *run, struct message_progress *p, int64_t from_
     return rc;
 }
 
-static int sleep_in_steps(struct run *run, int64_t sleep_ms, int64_t steps, struct err_buf *e)
+/* --- steps ----------------------------------------------------------------------------------- */
+
+struct noop {
+    struct run *run;
+    struct checkpoints checkpoints;
+    int64_t sleep_ms;
+    int64_t steps;
+    int64_t step;                /* that many are done */
+    int64_t here;                /* of them, by this attempt */
+    uint8_t chain[SHA256_BYTES]; /* of all that are done */
+};
+
+static const char state_format[] = "meridian-noop-state";
+
+static void save(struct noop *n)
 {
-    bool may_hang = job_spec_has(run->spec, "hang_after");
-    int64_t hang_after = job_spec_integer(run->spec, "hang_after");
-    int rc = 0;
-    for (int64_t step = 0; step < steps && rc == 0; step++) {
-        struct message_progress p = run_progress_of("sleep", 0);
-        p.step = step;
-        p.steps = steps;
-        if (may_hang && step == hang_after) {
-            p.done = (double)step / (double)steps;
-            run_report(run, &p);
-            run_log(run, "hangs after %lld steps, as the spec asked", (long long)step);
-            hang();
-        }
-        rc = sleep_step(run, &p, sleep_ms * step / steps, sleep_ms * (step + 1) / steps, sleep_ms,
-                        e);
+    struct buf state;
+    struct wire_writer w;
+    buf_init(&state, 4096);
+    wire_writer_init(&w, &state);
+    wire_write_map(&w);
+    wire_write_key(&w, "format");
+    wire_write_text(&w, span_of(state_format));
+    wire_write_key(&w, "step");
+    wire_write_integer(&w, n->step);
+    wire_write_key(&w, "chain");
+    wire_write_bytes(&w, span_make(n->chain, sizeof n->chain));
+    wire_write_end(&w);
+    if (wire_writer_finish(&w) == 0) {
+        struct span part = buf_span(&state);
+        checkpoints_save(&n->checkpoints, &part, 1, "sleep", n->step, "{}");
+    }
+    buf_close(&state);
+}
+
+static int load(struct noop *n, struct artifact_reader *reader, struct err_buf *e)
+{
+    char bytes[4096];
+    struct span format = {0};
+    struct span chain = {0};
+    int64_t step = 0;
+    const struct wire_field fields[] = {
+        {.name = "format", .type = WIRE_TEXT, .is_required = true, .max = 64, .ret = &format},
+        {.name = "step", .type = WIRE_INTEGER, .is_required = true, .max = n->steps, .ret = &step},
+        {.name = "chain",
+         .type = WIRE_BYTES,
+         .is_required = true,
+         .min = SHA256_BYTES,
+         .max = SHA256_BYTES,
+         .ret = &chain}};
+    if (reader->bytes > sizeof bytes) {
+        return err_set(e, ERR_CORRUPT, "it has %zu bytes", reader->bytes);
+    }
+    size_t length = reader->bytes;
+    int rc = artifact_reader_read(reader, bytes, length, e);
+    rc = rc ? rc : artifact_reader_end(reader, e);
+    rc = rc ? rc : wire_read(span_make(bytes, length), fields, 3, e);
+    if (rc == 0 && !span_is(format, state_format)) {
+        rc = err_set(e, ERR_CORRUPT, "it is not the state of a noop");
+    }
+    if (rc == 0) {
+        n->step = step;
+        memcpy(n->chain, chain.data, SHA256_BYTES);
     }
     return rc;
 }
 
+/* Goes on from the newest checkpoint that can be used. */
+static int find_start(struct noop *n, struct err_buf *e)
+{
+    struct checkpoint found[CHECKPOINT_FOUND_MAX];
+    char config[128];
+    size_t count = 0;
+    (void)snprintf(config, sizeof config, "noop 1 %lld %lld", (long long)n->sleep_ms,
+                   (long long)n->steps);
+    checkpoints_set_config(&n->checkpoints, span_of(config));
+    int rc = checkpoints_find(&n->checkpoints, found, &count, e);
+    for (size_t i = 0; rc == 0 && n->step == 0 && i < count; i++) {
+        struct artifact_reader reader;
+        struct err_buf why = {{0}};
+        if (!checkpoints_open(&n->checkpoints, &found[i], &reader)) {
+            continue;
+        }
+        if (load(n, &reader, &why) == 0) {
+            checkpoints_resume(&n->checkpoints, &found[i]);
+        } else {
+            checkpoints_reject(&n->checkpoints, &found[i], why.text);
+        }
+        artifact_reader_close(&reader);
+    }
+    return rc;
+}
+
+static void fold(struct noop *n)
+{
+    uint8_t bytes[SHA256_BYTES + sizeof n->step];
+    memcpy(bytes, n->chain, SHA256_BYTES);
+    memcpy(bytes + SHA256_BYTES, &n->step, sizeof n->step);
+    sha256_of(bytes, sizeof bytes, n->chain);
+    n->step++;
+    n->here++;
+}
+
+static int sleep_in_steps(struct noop *n, struct err_buf *e)
+{
+    struct run *run = n->run;
+    bool has_steps = n->steps > 0;
+    bool may_hang = job_spec_has(run->spec, "hang_after");
+    int64_t hang_after = job_spec_integer(run->spec, "hang_after");
+    int64_t steps = has_steps ? n->steps : 1;
+    int rc = has_steps ? find_start(n, e) : 0;
+    while (rc == 0 && n->step < steps) {
+        struct message_progress p = run_progress_of("sleep", 0);
+        p.step = n->step;
+        p.steps = steps;
+        if (may_hang && n->step == hang_after) {
+            p.done = (double)n->step / (double)steps;
+            run_report(run, &p);
+            run_log(run, "hangs after %lld steps, as the spec asked", (long long)n->step);
+            hang();
+        }
+        rc = sleep_step(run, &p, n->sleep_ms * n->step / steps, n->sleep_ms * (n->step + 1) / steps,
+                        n->sleep_ms, e);
+        if (rc == 0) {
+            fold(n);
+        }
+        if (has_steps && n->step > 0 && checkpoints_are_due(&n->checkpoints)) {
+            save(n);
+        }
+    }
+    return rc;
+}
+
+static int write_result(const struct noop *n, struct buf *out)
+{
+    struct json_writer w;
+    char words[64];
+    char chain[SHA256_HEX_SIZE];
+    (void)snprintf(words, sizeof words, "slept %lld ms", (long long)n->sleep_ms);
+    json_writer_init(&w, out);
+    json_write_map(&w, NULL);
+    json_write_text(&w, "output", span_of(words));
+    if (n->steps > 0) {
+        json_write_integer(&w, "steps", n->step);
+        json_write_integer(&w, "steps_here", n->here);
+        json_write_text(&w, "chain", span_of(sha256_hex(n->chain, chain)));
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
 int kind_noop(struct run *run, struct buf *ret_result, struct err_buf *e)
 {
-    int64_t sleep_ms = job_spec_integer(run->spec, "sleep_ms");
-    int64_t steps = job_spec_integer(run->spec, "steps");
+    struct noop n = {.run = run,
+                     .sleep_ms = job_spec_integer(run->spec, "sleep_ms"),
+                     .steps = job_spec_integer(run->spec, "steps")};
     int64_t allocate_mb = job_spec_integer(run->spec, "allocate_mb");
     char *block = NULL;
     if (allocate_mb > 0 && !(block = take_memory((size_t)allocate_mb * MB))) {
         return err_set(e, ERR_OOM, "cannot take %lld MB within the allowed %d MB",
                        (long long)allocate_mb, (int)run->job->memory_mb);
     }
-    int rc = sleep_in_steps(run, sleep_ms, steps < 1 ? 1 : steps, e);
+    checkpoints_init(&n.checkpoints, run);
+    int rc = sleep_in_steps(&n, e);
     if (rc == 0) {
         rc = fail_as_asked(run, job_spec_text(run->spec, "fail"), e);
     }
@@ -134,12 +270,5 @@ int kind_noop(struct run *run, struct buf *ret_result, struct err_buf *e)
     }
     struct message_progress done = run_progress_of("done", 1);
     run_report(run, &done);
-    struct json_writer w;
-    char words[64];
-    (void)snprintf(words, sizeof words, "slept %lld ms", (long long)sleep_ms);
-    json_writer_init(&w, ret_result);
-    json_write_map(&w, NULL);
-    json_write_text(&w, "output", span_of(words));
-    json_write_end(&w);
-    return json_writer_finish(&w);
+    return write_result(&n, ret_result);
 }

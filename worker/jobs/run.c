@@ -25,7 +25,9 @@ void run_report(struct run *run, const struct message_progress *progress)
 {
     run->done = progress->done;
     if (run->port.progress) {
-        run->port.progress(progress, run->port.data);
+        struct message_progress told = *progress;
+        told.resumed_step = run->resumed_step;
+        run->port.progress(&told, run->port.data);
     }
 }
 
@@ -44,7 +46,19 @@ void run_log(struct run *run, const char *format, ...)
 
 bool run_is_cancelled(struct run *run)
 {
-    return run->port.is_cancelled && run->port.is_cancelled(run->port.data);
+    return run->is_fenced || (run->port.is_cancelled && run->port.is_cancelled(run->port.data));
+}
+
+bool run_wants_save(struct run *run)
+{
+    return run->port.wants_save && run->port.wants_save(run->port.data);
+}
+
+void run_saved(struct run *run)
+{
+    if (run->port.saved) {
+        run->port.saved(run->port.data);
+    }
 }
 
 int run_sleep(struct run *run, int64_t ms, struct err_buf *e)

@@ -20,6 +20,8 @@ struct run_port {
     void (*progress)(const struct message_progress *progress, void *data);
     void (*log)(const char *line, void *data);
     bool (*is_cancelled)(void *data);
+    bool (*wants_save)(void *data); /* a checkpoint, as soon as there can be one */
+    void (*saved)(void *data);      /* there is one now, or there will be none */
     void *data;
 };
 
@@ -29,6 +31,8 @@ struct run {
     struct databases *databases;
     struct run_port port;
     double done; /* as last reported */
+    bool is_fenced;       /* a newer attempt owns the job: counts as cancelled */
+    int64_t resumed_step; /* of the checkpoint that it went on from; 0 = none */
 };
 
 /* 0: done, ret_result holds one JSON value; else a code with its reason in e. */
@@ -43,6 +47,8 @@ void run_report(struct run *run, const struct message_progress *progress);
 /* A line for `meridian logs`; never texts. */
 void run_log(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool run_is_cancelled(struct run *run);
+bool run_wants_save(struct run *run);
+void run_saved(struct run *run);
 
 /* Sleeps up to ms, ending early when the job is cancelled: then ERR_CANCELLED. */
 MUST_CHECK int run_sleep(struct run *run, int64_t ms, struct err_buf *e);

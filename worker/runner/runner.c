@@ -32,6 +32,7 @@ struct runner {
     int64_t epoch; /* the last that was logged */
     char phase[MESSAGE_PHASE_MAX + 1];
     bool is_cancelled;
+    bool wants_save;
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -124,27 +125,48 @@ static void on_progress(const struct message_progress *progress, void *data)
     send_or_end(r, &m);
 }
 
+/* What the supervisor has said since the last look. */
+static void take_wishes(struct runner *r)
+{
+    struct message_pipe m;
+    struct err_buf e = {{0}};
+    int rc = 0;
+    while ((rc = channel_receive(&r->channel, 0, &m, &e)) == 0) {
+        r->is_cancelled |= m.type == MESSAGE_PIPE_CANCEL || m.type == MESSAGE_PIPE_EXIT;
+        r->wants_save |= m.type == MESSAGE_PIPE_SAVE;
+    }
+    if (rc == ERR_IO) {
+        _exit(1);
+    }
+}
+
+/* A SIGTERM that no message explains comes from a host that goes down: the job will go on
+ * elsewhere. The supervisor's own messages lie in the socket before its signal comes. */
 static bool on_is_cancelled(void *data)
 {
     struct runner *r = data;
     int64_t now = clock_mono_ms();
-    if (stop_wanted) {
-        r->is_cancelled = true;
-    }
-    if (r->is_cancelled || now - r->polled_ms < POLL_EVERY_MS) {
+    bool is_signal_new = stop_wanted && !r->is_cancelled;
+    if (!is_signal_new && now - r->polled_ms < POLL_EVERY_MS) {
         return r->is_cancelled;
     }
     r->polled_ms = now;
-    struct message_pipe m;
-    struct err_buf e = {{0}};
-    int rc = channel_receive(&r->channel, 0, &m, &e);
-    if (rc == ERR_IO) {
-        _exit(1);
-    }
-    if (rc == 0 && (m.type == MESSAGE_PIPE_CANCEL || m.type == MESSAGE_PIPE_EXIT)) {
+    take_wishes(r);
+    if (is_signal_new && !r->is_cancelled) {
         r->is_cancelled = true;
+        r->wants_save = true;
     }
     return r->is_cancelled;
+}
+
+static bool on_wants_save(void *data)
+{
+    return ((struct runner *)data)->wants_save;
+}
+
+static void on_saved(void *data)
+{
+    ((struct runner *)data)->wants_save = false;
 }
 
 /* Parses the spec and runs the kind's function. */
@@ -161,12 +183,15 @@ static int run_kind(struct runner *r, const struct message_ready *job, struct bu
     if (rc != 0) {
         return rc;
     }
-    struct run run = {
-        .job = job,
-        .spec = spec,
-        .databases = &r->databases,
-        .port = {
-            .progress = on_progress, .log = on_log, .is_cancelled = on_is_cancelled, .data = r}};
+    struct run run = {.job = job,
+                      .spec = spec,
+                      .databases = &r->databases,
+                      .port = {.progress = on_progress,
+                               .log = on_log,
+                               .is_cancelled = on_is_cancelled,
+                               .wants_save = on_wants_save,
+                               .saved = on_saved,
+                               .data = r}};
     rc = run_it(&run, result, e);
     job_spec_free(spec);
     return rc;
@@ -205,6 +230,7 @@ static void run_job(struct runner *r, const struct message_pipe *m)
         mem_string(job.spec.data ? job.spec.data : "{}", job.spec.data ? job.spec.length : 2);
     job.spec = span_of(spec);
     r->is_cancelled = false;
+    r->wants_save = false;
     r->phase[0] = '\0';
     r->epoch = 0;
     reset_peak_memory();

@@ -321,6 +321,7 @@ static void handle_frame(struct slot *slot, struct span frame)
     case MESSAGE_PIPE_JOB:
     case MESSAGE_PIPE_CANCEL:
     case MESSAGE_PIPE_EXIT:
+    case MESSAGE_PIPE_SAVE:
     case MESSAGE_PIPE_COUNT:
         log_error("runner sent a message that only the supervisor sends, killed");
         process_signal(&slot->process, SIGKILL);
@@ -508,6 +509,13 @@ void runners_begin(struct slot *slot, struct waiting_item *item)
               (int)held->job.attempt, held->job.kind, slot->index);
 }
 
+void runners_save(struct slot *slot)
+{
+    if (slot->state == SLOT_RUNNING) {
+        tell(slot, MESSAGE_PIPE_SAVE);
+    }
+}
+
 void runners_stop(struct slot *slot, enum slot_stop stop)
 {
     bool is_at_once = stop == SLOT_STOP_MEMORY || stop == SLOT_STOP_FENCED;
@@ -527,6 +535,9 @@ void runners_stop(struct slot *slot, enum slot_stop stop)
     slot->held.stop = stop;
     slot->held.kill_ms =
         clock_mono_ms() + (stop == SLOT_STOP_DRAIN ? KILL_AFTER_DRAIN_MS : KILL_AFTER_MS);
+    if (stop == SLOT_STOP_DRAIN) {
+        tell(slot, MESSAGE_PIPE_SAVE); /* it goes on elsewhere */
+    }
     if (!is_at_once) {
         tell(slot, MESSAGE_PIPE_CANCEL);
     }

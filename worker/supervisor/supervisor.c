@@ -49,6 +49,7 @@ void supervisor_drain(struct supervisor *s, int64_t grace_ms)
         if (s->slots[i].state == SLOT_IDLE) {
             runners_retire(&s->slots[i]);
         }
+        runners_save(&s->slots[i]); /* whoever drains us may not wait for the grace to end */
     }
 }
 

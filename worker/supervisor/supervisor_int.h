@@ -40,18 +40,18 @@ enum {
     LEASE_LOST_MS = 10000,  /* not renewed for so long: the job is killed before it is given away */
     /* Older than this an assignment is not begun: two seconds are left for its first renewal. */
     TAKE_WITHIN_MS = 8000,
-    RENEW_TIMEOUT_MS = 4000, /* leaves time for another try */
-    STARTED_AFTER_MS = 100,  /* a job that is not over by then is told to the record soon, */
-    STARTED_EVERY_MS = 500,  /* by a renewal of its own no more often than this */
-    RECENT_MS = 10000,       /* longer than what is taken can be old */
-    RECENT_MAX = 1 << 20,    /* 8 MB to 16 MB of fingerprints, when so many are taken in it */
-    REPORT_EVERY_MS = 3000,  /* a result is sent again until it is recorded */
-    READ_BLOCK_MS = 2000,    /* of XREAD */
-    KILL_AFTER_MS = 5000,    /* between SIGTERM and SIGKILL for cancel and time */
-    KILL_AFTER_DRAIN_MS = 2000,
-    EXIT_AFTER_MS = 2000,    /* for a runner that was told to exit */
-    READY_WITHIN_MS = 30000, /* for a runner that was started */
-    LEAVE_WAIT_MS = 10000,   /* for the results to be recorded, before the supervisor ends */
+    RENEW_TIMEOUT_MS = 4000,     /* leaves time for another try */
+    STARTED_AFTER_MS = 100,      /* a job that is not over by then is told to the record soon, */
+    STARTED_EVERY_MS = 500,      /* by a renewal of its own no more often than this */
+    RECENT_MS = 10000,           /* longer than what is taken can be old */
+    RECENT_MAX = 1 << 20,        /* 8 MB to 16 MB of fingerprints, when so many are taken in it */
+    REPORT_EVERY_MS = 3000,      /* a result is sent again until it is recorded */
+    READ_BLOCK_MS = 2000,        /* of XREAD */
+    KILL_AFTER_MS = 5000,        /* between SIGTERM and SIGKILL for cancel and time */
+    KILL_AFTER_DRAIN_MS = 10000, /* a checkpoint of a gigabyte fits */
+    EXIT_AFTER_MS = 2000,        /* for a runner that was told to exit */
+    READY_WITHIN_MS = 30000,     /* for a runner that was started */
+    LEAVE_WAIT_MS = 10000,       /* for the results to be recorded, before the supervisor ends */
     BYE_WAIT_MS = 2000,
     HELLO_EVERY_MS = 2000,         /* when the database refuses: not migrated yet, no rights */
     RUNNER_JOBS_MAX = 64,          /* then replaced: leaks of libraries do not add up */
@@ -177,6 +177,8 @@ void runners_tick(struct supervisor *s, int64_t now);
 void runners_reap(struct supervisor *s);
 /* IDLE -> RUNNING. Takes the item. */
 void runners_begin(struct slot *slot, struct waiting_item *item);
+/* Asks the job of a RUNNING slot for a checkpoint; it goes on. */
+void runners_save(struct slot *slot);
 /* Stops the job of a RUNNING slot for a reason. */
 void runners_stop(struct slot *slot, enum slot_stop stop);
 /* Tells an idle or starting runner to exit. */
