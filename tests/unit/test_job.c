@@ -163,10 +163,11 @@ static void test_job_spec_write_is_canonical(void **state)
     buf_init(&second, 10000);
     struct job_spec *spec = parse(JOB_NOOP, " {\"steps\":3, \"fail\":\"none\"}");
     assert_int_equal(job_spec_write(spec, &first), 0);
-    assert_string_equal(buf_text(&first),
-                        "{\"allocate_mb\":0,\"fail\":\"none\",\"max_attempts\":3,"
-                        "\"memory_mb\":2048,\"sleep_ms\":0,\"steps\":3,\"threads\":1,"
-                        "\"time_limit_s\":3600}");
+    assert_string_equal(
+        buf_text(&first),
+        "{\"allocate_mb\":0,\"checkpoint_s\":30.0,\"fail\":\"none\",\"max_attempts\":3,"
+        "\"memory_mb\":2048,\"sleep_ms\":0,\"steps\":3,\"threads\":1,"
+        "\"time_limit_s\":3600}");
     job_spec_free(spec);
     spec = parse(JOB_NOOP, buf_text(&first));
     assert_int_equal(job_spec_write(spec, &second), 0);

@@ -139,6 +139,11 @@ static void test_noop_reports_its_steps(void **state)
     assert_int_equal(run_noop("{\"sleep_ms\": 4, \"steps\": 4}", &f, &out, &e), 0);
     assert_int_equal(f.progress, 5);
     assert_true(f.done == 1);
+    const char *same =
+        "{\"output\":\"slept 4 ms\",\"steps\":4,\"steps_here\":4,\"chain\":\"f18e56c1870a";
+    assert_non_null(strstr(buf_text(&out), same));
+    buf_reset(&out);
+    assert_int_equal(run_noop("{\"sleep_ms\": 4}", &f, &out, &e), 0);
     assert_string_equal(buf_text(&out), "{\"output\":\"slept 4 ms\"}");
     buf_close(&out);
 }

@@ -194,17 +194,31 @@ void checkpoints_reject(struct checkpoints *c, const struct checkpoint *from, co
             (int)from->attempt, from->phase, (long long)from->step, why);
 }
 
+struct opening {
+    const struct checkpoint *from;
+    struct artifact_reader *reader;
+};
+
+static int open_artifact(struct run *run, void *data, struct err_buf *e)
+{
+    const struct opening *o = data;
+    struct pg_sync *db = NULL;
+    artifact_reader_close(o->reader);
+    int rc = databases_control(run->databases, &db, e);
+    return rc == 0 ? artifact_reader_open(o->reader, db, o->from->artifact, e) : rc;
+}
+
 bool checkpoints_open(struct checkpoints *c, const struct checkpoint *from,
                       struct artifact_reader *reader)
 {
-    struct pg_sync *db = NULL;
+    struct opening opening = {.from = from, .reader = reader};
     struct err_buf e = {{0}};
+    *reader = (struct artifact_reader){.bytes = 0};
     if (memcmp(from->config, c->config, SHA256_BYTES) != 0) {
         checkpoints_reject(c, from, "spec, data, base or build are not what they were");
         return false;
     }
-    int rc = databases_control(c->run->databases, &db, &e);
-    rc = rc == 0 ? artifact_reader_open(reader, db, from->artifact, &e) : rc;
+    int rc = run_persist(c->run, open_artifact, &opening, &e);
     if (rc == 0 && reader->bytes > CHECKPOINT_BYTES_MAX) {
         rc = err_set(&e, ERR_LIMIT, "it has %zu bytes", reader->bytes);
     }

@@ -10,10 +10,17 @@
  *   finetune_gain          scratch - finetuned: what the base was worth
  *
  * The artifact depends on spec, snapshots, base, seed and thread count alone.
+ *
+ * While it trains it leaves checkpoints (finetune_state.h). An attempt that finds one reads the
+ * same snapshots and base as that, whatever is newest now, and goes on; if they cannot be had any
+ * more, or anything else that determines the bytes is not the same, it starts anew.
  */
 #include "common/artifact/artifact.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "worker/jobs/build.h"
+#include "worker/jobs/checkpoint.h"
+#include "worker/jobs/finetune_state.h"
 #include "worker/jobs/model.h"
 #include "worker/jobs/snapshot.h"
 #include "worker/model/bag/bag.h"
@@ -23,7 +30,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { METRICS_MAX = 32 };
+enum { METRICS_MAX = FINETUNE_METRICS_MAX, PARTS_MAX = 256 };
 
 /* What computed it: the release and the compiler. */
 #ifdef __clang__
@@ -43,8 +50,24 @@ struct point {
     int64_t elapsed_ms;
 };
 
+/* What an earlier attempt left. */
+struct resume {
+    struct checkpoint found[CHECKPOINT_FOUND_MAX];
+    size_t count, next;
+    const struct checkpoint *from; /* whose state is being read or was; NULL = none */
+    struct artifact_reader reader; /* open as long as there is more to read */
+    bool is_read;                  /* to its end, and it was whole */
+    bool is_pinned;                /* the inputs below are those of a checkpoint */
+    char train[SHA256_HEX_SIZE];
+    char dev[SHA256_HEX_SIZE]; /* "" = there were none */
+    char base[32];             /* as in a spec */
+    struct finetune_state *state;
+};
+
 struct finetune {
     struct run *run;
+    struct checkpoints checkpoints;
+    struct resume resume;
     struct bag_params params;
     const char *markets[SNAPSHOT_MARKETS_MAX];
     size_t market_count;
@@ -53,16 +76,19 @@ struct finetune {
     struct bag_data *train;
     struct bag_data *dev; /* NULL: there are no dev samples */
     struct bag_model *model;
+    void *model_bytes; /* of a model that came from a checkpoint */
     uint8_t artifact[SHA256_BYTES];
     /* the training that runs */
     const char *phase;
     double done_from, done_share; /* of the whole job */
-    int64_t began_ms;
+    int64_t began_ms;             /* as if one attempt had done it all */
+    int64_t step;                 /* the last that was told */
     struct point *curve;
     size_t points;
     /* figures */
     struct metric metrics[METRICS_MAX];
     size_t metric_count;
+    char metric_names[METRICS_MAX][FINETUNE_NAME_MAX + 1]; /* of those from a checkpoint */
 };
 
 /* --- settings -------------------------------------------------------------------------------- */
@@ -144,13 +170,17 @@ static int add_sample(struct span label, struct span text, void *data, struct er
     return bag_data_add(data, text.data, text.length, label.data, label.length, e);
 }
 
-static int read_split(struct finetune *f, struct snapshot *s, const char *split,
+static int read_split(struct finetune *f, struct snapshot *s, const char *split, const char *pinned,
                       struct bag_data **ret, struct err_buf *e)
 {
     *s = (struct snapshot){.markets = f->markets,
                            .market_count = f->market_count,
                            .task = f->run->job->task,
-                           .split = split};
+                           .split = split,
+                           .wanted = f->resume.is_pinned ? pinned : NULL};
+    if (f->resume.is_pinned && !pinned[0]) {
+        return 0; /* there were none then */
+    }
     if (strcmp(split, "train") == 0) {
         s->limit = (int64_t)spec_number(f->run->spec, "limit_train", 0);
     }
@@ -167,16 +197,13 @@ static int read_split(struct finetune *f, struct snapshot *s, const char *split,
     return 0;
 }
 
-/* Repeatable: starts both splits from nothing. */
-static int read_samples(struct run *run, void *data, struct err_buf *e)
+static int read_splits(struct finetune *f, struct err_buf *e)
 {
-    struct finetune *f = data;
-    (void)run;
     bag_data_free(f->train);
     bag_data_free(f->dev);
     f->train = NULL;
     f->dev = NULL;
-    int rc = read_split(f, &f->train_snapshot, "train", &f->train, e);
+    int rc = read_split(f, &f->train_snapshot, "train", f->resume.train, &f->train, e);
     if (rc == 0 && !f->train) {
         rc = snapshot_is_empty(&f->train_snapshot, e);
     }
@@ -186,19 +213,46 @@ static int read_samples(struct run *run, void *data, struct err_buf *e)
                      "tell apart",
                      (long long)f->train_snapshot.samples, f->run->job->task);
     }
-    return rc == 0 ? read_split(f, &f->dev_snapshot, "dev", &f->dev, e) : rc;
+    return rc == 0 ? read_split(f, &f->dev_snapshot, "dev", f->resume.dev, &f->dev, e) : rc;
+}
+
+/* What a checkpoint stands on is not there any more: it is as if there were none. */
+static void unpin(struct finetune *f, const char *why)
+{
+    run_log(f->run, "starts from nothing: what its checkpoint stands on is not there: %s", why);
+    f->resume.is_pinned = false;
+    f->resume.count = 0;
 }
 
 static int open_base(struct run *run, void *data, struct err_buf *e)
 {
     struct finetune *f = data;
     const char *base = job_spec_text(run->spec, "base");
-    int rc = model_open_base(run, base, &f->base, e);
+    int rc = model_open_base(run, f->resume.is_pinned ? f->resume.base : base, &f->base, e);
+    if (f->resume.is_pinned && rc != 0 && rc != ERR_UNREACHABLE) {
+        unpin(f, e->text);
+        rc = model_open_base(run, base, &f->base, e);
+    }
     bool is_unreadable = rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED;
     if (is_unreadable && strcmp(base, "auto") == 0) {
         /* Of another build, or damaged: the night goes on without, as one without a base would. */
         run_log(run, "trains without a base: %s", e->text);
         return 0;
+    }
+    return rc;
+}
+
+/* Repeatable: starts both splits from nothing. */
+static int read_samples(struct run *run, void *data, struct err_buf *e)
+{
+    struct finetune *f = data;
+    (void)run;
+    int rc = read_splits(f, e);
+    if (f->resume.is_pinned && (rc == ERR_NOTFOUND || rc == ERR_CORRUPT)) {
+        unpin(f, e->text);
+        model_close(&f->base);
+        rc = open_base(run, f, e);
+        rc = rc == 0 ? read_splits(f, e) : rc;
     }
     return rc;
 }
@@ -236,6 +290,7 @@ static void on_progress(const struct bag_progress *p, void *data)
     if (p->examples_per_s > 0) {
         m.eta_ms = (int64_t)((double)(p->steps - p->step) * 1000 / p->examples_per_s);
     }
+    f->step = m.step;
     keep_point(f, p);
     run_report(f->run, &m);
 }
@@ -246,15 +301,112 @@ static bool on_is_cancelled(void *data)
     return run_is_cancelled(f->run);
 }
 
+static bool on_wants_state(void *data)
+{
+    struct finetune *f = data;
+    return checkpoints_are_due(&f->checkpoints);
+}
+
+static void fill_state(struct finetune *f)
+{
+    struct finetune_state *s = f->resume.state;
+    *s = (struct finetune_state){.elapsed_ms = clock_mono_ms() - f->began_ms};
+    (void)snprintf(s->phase, sizeof s->phase, "%s", f->phase);
+    for (; f->curve && s->points < f->points; s->points++) {
+        const struct point *from = &f->curve[s->points];
+        const double values[FINETUNE_CURVE] = {
+            from->progress.epoch,    (double)from->progress.step,   from->progress.loss,
+            from->progress.dev_loss, from->progress.examples_per_s, (double)from->elapsed_ms};
+        memcpy(s->curve[s->points], values, sizeof values);
+    }
+    for (; f->model && s->metrics < f->metric_count; s->metrics++) {
+        (void)snprintf(s->names[s->metrics], sizeof s->names[0], "%s", f->metrics[s->metrics].name);
+        s->values[s->metrics] = f->metrics[s->metrics].value;
+    }
+    s->model_bytes = f->model ? (int64_t)bag_bytes(f->model).length : 0;
+}
+
+static void write_inputs(const struct finetune *f, char *out, size_t size)
+{
+    char base[32] = "none";
+    if (f->base.version > 0) {
+        (void)snprintf(base, sizeof base, "version:%lld", (long long)f->base.version);
+    }
+    (void)snprintf(out, size, "{\"base\": \"%s\", \"train\": \"%s\", \"dev\": \"%s\"}", base,
+                   f->train_snapshot.sha256, f->dev ? f->dev_snapshot.sha256 : "");
+}
+
+/* Head, model if there is one, and the training's own state, without a copy of the large ones. */
+static void on_state(const struct bag_state *state, void *data)
+{
+    struct finetune *f = data;
+    struct span parts[PARTS_MAX];
+    char inputs[256];
+    size_t count = 0;
+    struct buf head;
+    buf_init(&head, FINETUNE_HEAD_MAX + 4);
+    fill_state(f);
+    write_inputs(f, inputs, sizeof inputs);
+    if (finetune_state_write(f->resume.state, &head) == 0 && state->count + 2 <= PARTS_MAX) {
+        parts[count++] = buf_span(&head);
+        if (f->model) {
+            parts[count++] = bag_bytes(f->model);
+        }
+        memcpy(parts + count, state->parts, state->count * sizeof parts[0]);
+        count = state->count > 0 ? count + state->count : 0;
+    }
+    checkpoints_save(&f->checkpoints, parts, count, f->phase, f->step, inputs);
+    buf_close(&head);
+}
+
+static void forget_model(struct finetune *f)
+{
+    bag_free(f->model);
+    mem_free(f->model_bytes);
+    f->model = NULL;
+    f->model_bytes = NULL;
+}
+
+static void close_reader(struct finetune *f)
+{
+    artifact_reader_close(&f->resume.reader);
+}
+
+static int on_read_head(void *to, size_t bytes, void *data, struct err_buf *e)
+{
+    return artifact_reader_read(&((struct finetune *)data)->resume.reader, to, bytes, e);
+}
+
+static int on_read_state(void *to, size_t bytes, void *data, struct err_buf *e)
+{
+    struct finetune *f = data;
+    if (bytes > 0) {
+        return artifact_reader_read(&f->resume.reader, to, bytes, e);
+    }
+    int rc = artifact_reader_end(&f->resume.reader, e);
+    if (rc == 0) {
+        f->resume.is_read = true;
+        close_reader(f);
+        checkpoints_resume(&f->checkpoints, f->resume.from);
+    }
+    return rc;
+}
+
 static int train(struct finetune *f, const struct bag_model *base, const char *phase, double from,
                  double share, struct bag_model **ret, struct bag_report *report, struct err_buf *e)
 {
-    const struct bag_watch watch = {
-        .on_progress = on_progress, .is_cancelled = on_is_cancelled, .data = f};
+    bool goes_on = f->resume.from && !f->resume.is_read;
+    const struct bag_watch watch = {.on_progress = on_progress,
+                                    .is_cancelled = on_is_cancelled,
+                                    .wants_state = on_wants_state,
+                                    .on_state = on_state,
+                                    .read_state = goes_on ? on_read_state : NULL,
+                                    .data = f};
     f->phase = phase;
     f->done_from = from;
     f->done_share = share;
-    f->began_ms = clock_mono_ms();
+    f->began_ms = clock_mono_ms() - (goes_on ? f->resume.state->elapsed_ms : 0);
+    f->step = goes_on ? f->resume.from->step : 0;
     int rc = bag_train(ret, &f->params, f->train, f->dev, base, &watch, report, e);
     /* It may have stopped early, and what follows makes no steps. */
     struct message_progress p = run_progress_of("measure", from + share);
@@ -288,10 +440,6 @@ static double loss_of(struct finetune *f, const struct bag_model *m, double *ret
 static int train_from_base(struct finetune *f, double share, struct err_buf *e)
 {
     struct bag_report report = {0};
-    f->curve = mem_new_array(f->params.epochs, sizeof *f->curve);
-    if (!f->curve) {
-        return err_set(e, ERR_NOMEM, "out of memory");
-    }
     int rc = train(f, f->base.bag, "train", 0.1, share, &f->model, &report, e);
     if (rc != 0) {
         return rc;
@@ -489,12 +637,138 @@ static int write_result(const struct finetune *f, struct buf *out, struct err_bu
     return rc == 0 ? json_writer_finish(&w) : rc;
 }
 
+/* --- going on -------------------------------------------------------------------------------- */
+
+/* Everything that the artifact's bytes depend on, as text. */
+static int set_config(struct finetune *f, struct err_buf *e)
+{
+    static const char *const irrelevant[] = {"checkpoint_s", "max_attempts", "memory_mb",
+                                             "time_limit_s"};
+    char id[BUILD_ID_SIZE], base[SHA256_HEX_SIZE] = "none";
+    struct json *map = NULL;
+    struct buf text, spec;
+    buf_init(&text, 2 * MESSAGE_SPEC_MAX);
+    buf_init(&spec, MESSAGE_SPEC_MAX);
+    int rc = resolve_spec(f, &spec, e);
+    rc = rc ? rc : json_parse(buf_span(&spec), &json_limits_spec, &map, e);
+    for (size_t i = 0; rc == 0 && i < sizeof irrelevant / sizeof irrelevant[0]; i++) {
+        json_remove(map, irrelevant[i]);
+    }
+    if (f->base.version > 0) {
+        (void)sha256_hex(f->base.artifact, base);
+    }
+    rc = rc ? rc
+            : buf_add_format(&text, "finetune\n%s\n%s\n%s\n%s\n%s\n%s\n", ENGINE, build_id(id),
+                             bag__kernels()->name, base, f->train_snapshot.sha256,
+                             f->dev ? f->dev_snapshot.sha256 : "none");
+    rc = rc ? rc : json_dump(map, &text);
+    if (rc == 0) {
+        checkpoints_set_config(&f->checkpoints, buf_span(&text));
+    }
+    json_free(map);
+    buf_close(&spec);
+    buf_close(&text);
+    return rc;
+}
+
+/* The inputs of the newest checkpoint become those of this attempt. */
+static void pin(struct finetune *f)
+{
+    struct resume *r = &f->resume;
+    struct json *map = NULL;
+    struct err_buf ignored;
+    if (r->count == 0 ||
+        json_parse(span_of(r->found[0].inputs), &json_limits_spec, &map, &ignored) != 0) {
+        return; /* then what is newest is read, and the hash will tell whether it is the same */
+    }
+    (void)snprintf(r->base, sizeof r->base, "%s", json_text_or(json_get(map, "base"), ""));
+    (void)snprintf(r->train, sizeof r->train, "%s", json_text_or(json_get(map, "train"), ""));
+    (void)snprintf(r->dev, sizeof r->dev, "%s", json_text_or(json_get(map, "dev"), ""));
+    r->is_pinned = r->base[0] && strlen(r->train) == SHA256_HEX_SIZE - 1;
+    json_free(map);
+}
+
+static void restore_curve(struct finetune *f)
+{
+    const struct finetune_state *s = f->resume.state;
+    for (f->points = 0; f->points < s->points && f->points < f->params.epochs; f->points++) {
+        const double *from = s->curve[f->points];
+        f->curve[f->points] = (struct point){{.epoch = (uint32_t)from[0],
+                                              .step = (uint64_t)from[1],
+                                              .loss = from[2],
+                                              .dev_loss = from[3],
+                                              .examples_per_s = from[4]},
+                                             (int64_t)from[5]};
+    }
+}
+
+/* The model that was already trained, and what was measured then. */
+static int restore_model(struct finetune *f, struct err_buf *e)
+{
+    struct finetune_state *s = f->resume.state;
+    size_t length = (size_t)s->model_bytes;
+    if (length == 0 || length > f->resume.reader.bytes) {
+        return err_set(e, ERR_CORRUPT, "its model has %zu bytes", length);
+    }
+    f->model_bytes = mem_new_aligned(length, 1);
+    if (!f->model_bytes) {
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    int rc = artifact_reader_read(&f->resume.reader, f->model_bytes, length, e);
+    rc = rc ? rc : bag_open(&f->model, span_make(f->model_bytes, length), e);
+    for (f->metric_count = 0; rc == 0 && f->metric_count < s->metrics; f->metric_count++) {
+        char *name = f->metric_names[f->metric_count];
+        (void)snprintf(name, sizeof f->metric_names[0], "%s", s->names[f->metric_count]);
+        f->metrics[f->metric_count] =
+            (struct metric){.name = name, .value = s->values[f->metric_count]};
+    }
+    return rc;
+}
+
+static bool is_scratch(const struct finetune *f)
+{
+    return f->resume.from && strcmp(f->resume.state->phase, "scratch") == 0;
+}
+
+/* Opens the newest checkpoint that is left and whose head can be used. */
+static void open_next(struct finetune *f)
+{
+    struct resume *r = &f->resume;
+    r->from = NULL;
+    r->is_read = false;
+    while (!r->from && r->next < r->count) {
+        const struct checkpoint *from = &r->found[r->next++];
+        struct err_buf e = {{0}};
+        if (!checkpoints_open(&f->checkpoints, from, &r->reader)) {
+            continue;
+        }
+        r->from = from;
+        int rc = finetune_state_read(r->state, on_read_head, f, &e);
+        if (rc == 0 && !is_scratch(f) && strcmp(r->state->phase, "train") != 0) {
+            rc = err_set(&e, ERR_CORRUPT, "there is no phase '%s'", r->state->phase);
+        }
+        rc = rc == 0 && is_scratch(f) ? restore_model(f, &e) : rc;
+        if (rc != 0) {
+            checkpoints_reject(&f->checkpoints, from, e.text);
+            close_reader(f);
+            forget_model(f);
+            r->from = NULL;
+        }
+    }
+    if (r->from) {
+        restore_curve(f);
+    }
+}
+
 /* --- the job --------------------------------------------------------------------------------- */
 
 static int prepare(struct finetune *f, struct err_buf *e)
 {
     int rc = set_params(f, e);
     rc = rc == 0 ? set_markets(f, e) : rc;
+    checkpoints_init(&f->checkpoints, f->run);
+    rc = rc == 0 ? checkpoints_find(&f->checkpoints, f->resume.found, &f->resume.count, e) : rc;
+    pin(f);
     int64_t began = clock_mono_ms();
     rc = rc == 0 ? run_persist(f->run, open_base, f, e) : rc;
     rc = rc == 0 ? run_persist(f->run, read_samples, f, e) : rc;
@@ -507,14 +781,43 @@ static int prepare(struct finetune *f, struct err_buf *e)
     return rc;
 }
 
+/* From where the attempt is, to the last training. */
+static int learn_once(struct finetune *f, struct err_buf *e)
+{
+    int rc = 0;
+    bool is_compared = job_spec_bool(f->run->spec, "compare_scratch") && f->base.version > 0;
+    if (!is_scratch(f)) {
+        measure_base(f);
+        rc = train_from_base(f, is_compared ? 0.4 : 0.8, e);
+    }
+    return rc == 0 && is_compared ? train_from_scratch(f, e) : rc;
+}
+
 static int learn(struct finetune *f, struct err_buf *e)
 {
     check_base(f);
-    bool is_compared = job_spec_bool(f->run->spec, "compare_scratch") && f->base.version > 0;
-    measure_base(f);
-    int rc = train_from_base(f, is_compared ? 0.4 : 0.8, e);
-    if (rc == 0 && is_compared) {
-        rc = train_from_scratch(f, e);
+    int rc = set_config(f, e);
+    f->curve = rc == 0 ? mem_new_array(f->params.epochs, sizeof *f->curve) : NULL;
+    if (rc == 0 && !f->curve) {
+        rc = err_set(e, ERR_NOMEM, "out of memory");
+    }
+    size_t metrics = f->metric_count;
+    for (bool is_again = rc == 0; is_again;) {
+        f->metric_count = metrics;
+        f->points = 0;
+        open_next(f);
+        rc = learn_once(f, e);
+        /* A state that turned out to be none is no reason to fail: the one before, or none. */
+        is_again = rc != 0 && rc != ERR_CANCELLED && f->resume.from && !f->resume.is_read;
+        if (is_again) {
+            checkpoints_reject(&f->checkpoints, f->resume.from, e->text);
+            forget_model(f);
+        }
+        close_reader(f);
+        if (is_again && rc == ERR_UNREACHABLE) {
+            databases_close(f->run->databases); /* a server that comes back has it again */
+            f->resume.next--;
+        }
     }
     if (rc == 0) {
         struct message_progress p = run_progress_of("store", 0.95);
@@ -532,12 +835,14 @@ int kind_finetune(struct run *run, struct buf *ret_result, struct err_buf *e)
     }
     f->run = run;
     f->base.source_loss = (double)NAN;
-    int rc = prepare(f, e);
+    f->resume.state = mem_new(sizeof *f->resume.state);
+    int rc = f->resume.state ? prepare(f, e) : err_set(e, ERR_NOMEM, "out of memory");
     rc = rc == 0 ? learn(f, e) : rc;
     if (rc == 0 && (rc = write_result(f, ret_result, e)) != 0) {
         rc = err_set(e, rc, "the result cannot be written");
     }
-    bag_free(f->model);
+    forget_model(f);
+    mem_free(f->resume.state);
     bag_data_free(f->train);
     bag_data_free(f->dev);
     model_close(&f->base);

@@ -30,7 +30,7 @@ struct run {
     const struct job_spec *spec;
     struct databases *databases;
     struct run_port port;
-    double done; /* as last reported */
+    double done;          /* as last reported */
     bool is_fenced;       /* a newer attempt owns the job: counts as cancelled */
     int64_t resumed_step; /* of the checkpoint that it went on from; 0 = none */
 };

@@ -24,7 +24,8 @@ struct snapshot {
     size_t market_count;
     const char *task;
     const char *split;
-    int64_t limit; /* at most so many samples, spread evenly over all; 0 = all */
+    int64_t limit;      /* at most so many samples, spread evenly over all; 0 = all */
+    const char *wanted; /* this one, by its hash, instead of a new one; NULL = a new one */
     /* read only */
     char sha256[SHA256_HEX_SIZE];
     int64_t as_of;
@@ -37,7 +38,8 @@ typedef int (*snapshot_visit_fn)(struct span label, struct span text, void *data
                                  struct err_buf *e);
 
 /* Takes the snapshot and gives its samples to visit, in its order. ERR_CORRUPT, ERR_CANCELLED,
- * ERR_UNREACHABLE (may be repeated from the start), or what visit said. No samples is no error. */
+ * ERR_UNREACHABLE (may be repeated from the start), ERR_NOTFOUND when the wanted one cannot be read
+ * any more, or what visit said. No samples is no error. */
 MUST_CHECK int snapshot_read(struct run *run, struct snapshot *s, snapshot_visit_fn visit,
                              void *data, struct err_buf *e);
 
