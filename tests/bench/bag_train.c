@@ -144,6 +144,7 @@ static void set_param(struct bag_params *p, const char *setting)
         {"hidden_count_min", &p->hidden_count_min, NULL},
         {"patience", &p->patience, NULL},
         {"tolerance", NULL, &p->tolerance},
+        {"rate", NULL, &p->rate},
         {"threads", &p->threads, NULL},
     };
     size_t length = (size_t)(equals - setting);
@@ -161,6 +162,8 @@ static void set_param(struct bag_params *p, const char *setting)
         p->seed = strtoull(equals + 1, NULL, 10);
     } else if (strncmp(setting, "char_across", 11) == 0) {
         p->features.char_across = equals[1] == '1';
+    } else if (strncmp(setting, "one_pass", 8) == 0) {
+        p->one_pass = equals[1] == '1';
     } else if (strncmp(setting, "class_weight", 12) == 0) {
         p->class_weight = equals[1] == 'b' ? BAG_CLASS_BALANCED : BAG_CLASS_EQUAL;
     } else {
@@ -274,7 +277,9 @@ static void run(const struct paths *paths, const struct bag_params *p)
         die("cannot open the base", e.text);
     }
     struct bag_data *train = load(p, paths->train);
-    struct bag_data *dev = paths->dev ? load(p, paths->dev) : NULL;
+    struct bag_params for_dev = *p;
+    for_dev.one_pass = false;
+    struct bag_data *dev = paths->dev ? load(&for_dev, paths->dev) : NULL;
     int64_t loaded_us = clock_mono_us();
     if (bag_train(&model, p, train, dev, base, NULL, &report, &e)) {
         die("cannot train", e.text);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <utf8proc.h>
 
 static size_t extract(struct text_extractor *x, const struct text_spec *spec, const char *text)
 {
@@ -56,11 +57,67 @@ static void test_text_features_have_golden_keys(void **state)
     text_extractor_close(&x);
 }
 
+/* The words of x that are of the words' block, into ret; returns how many. */
+static size_t words_of(const struct text_extractor *x, struct text_feature *ret)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < x->count; i++) {
+        if (text_key_block(x->features[i].key) == TEXT_BLOCK_WORDS) {
+            ret[count++] = x->features[i];
+        }
+    }
+    return count;
+}
+
+/* Texts of words alone take a short way from bytes to keys; with characters they take the long one.
+ * Both give the same words, for every code point between others. */
+static void test_text_features_short_way_agrees_with_long(void **state)
+{
+    (void)state;
+    const struct text_spec alone = {.word_max = 2, .word_gap = 2};
+    const struct text_spec both = {.word_max = 2, .word_gap = 2, .char_min = 1, .char_max = 1};
+    struct text_extractor x;
+    struct text_extractor y;
+    text_extractor_init(&x);
+    text_extractor_init(&y);
+    for (int32_t p = 1; p < 0x20000; p++) {
+        if (p >= 0xd800 && p < 0xe000) {
+            continue;
+        }
+        uint8_t text[64] = "Ab\xcc\x81 \xed\x95\x9c\xe3\x82\xab";
+        size_t n = strlen((char *)text);
+        n += (size_t)utf8proc_encode_char(p, text + n);
+        n += (size_t)utf8proc_encode_char(0x323, text + n);
+        n += (size_t)utf8proc_encode_char(p, text + n);
+        n += (size_t)utf8proc_encode_char(0x4e00 + p % 100, text + n);
+        n += (size_t)utf8proc_encode_char('z', text + n);
+        struct text_feature want[64];
+        assert_int_equal(text_extract(&x, &alone, (char *)text, n, NULL), 0);
+        assert_int_equal(text_extract(&y, &both, (char *)text, n, NULL), 0);
+        size_t count = words_of(&y, want);
+        if (x.count != count || memcmp(x.features, want, count * sizeof *want) != 0) {
+            fail_msg("U+%04X", (unsigned)p);
+        }
+        /* the same without marks, which is simple for most */
+        size_t plain = strlen("Ab\xcc\x81");
+        assert_int_equal(text_extract(&x, &alone, (char *)text + plain, n - plain, NULL), 0);
+        assert_int_equal(text_extract(&y, &both, (char *)text + plain, n - plain, NULL), 0);
+        assert_int_equal(x.count, words_of(&y, want));
+        assert_memory_equal(x.features, want, x.count * sizeof *want);
+    }
+    struct err_buf e = {{0}};
+    assert_int_equal(text_extract(&x, &alone, "a\xed\xa0\x80", 4, &e), ERR_DATA);
+    assert_non_null(strstr(e.text, "byte 1"));
+    text_extractor_close(&x);
+    text_extractor_close(&y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_features_are_counted),
         cmocka_unit_test(test_text_features_have_golden_keys),
+        cmocka_unit_test(test_text_features_short_way_agrees_with_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,12 @@
 #include "worker/text/features.h"
 
 #include "common/base/mem.h"
+#include "worker/text/tables.h"
+#include "worker/text/utf8.h"
 
 #include <string.h>
 
+enum { TOKEN_SEED = 0x77 };
 enum { BOUNDARY = 0x20 }; /* stands for white space and for either end of the text */
 
 bool text_spec_equals(const struct text_spec *a, const struct text_spec *b)
@@ -104,13 +107,63 @@ static inline void count_key(struct text_extractor *x, size_t mask, uint32_t key
     x->slots[at] = (uint32_t)++x->count;
 }
 
+/* In one go from bytes to token hashes, as normalising, segmenting and hash_tokens do one after the
+ * other; false when a code point is not simple, malformed or out of order. */
+static bool hash_simple_tokens(struct text_extractor *x, const char *text, size_t length)
+{
+    const struct text__tables *tables = text__tables();
+    const unsigned char *bytes = (const unsigned char *)text;
+    uint32_t *out = x->token_hash;
+    enum text_class open = TEXT_SPACE;
+    uint32_t combining_before = 0;
+    uint64_t h = 0;
+    for (size_t i = 0; i < length;) {
+        uint32_t p = bytes[i];
+        size_t used = p < 0x80 ? 1 : utf8_next_long(bytes + i, length - i, &p);
+        if (used == 0) {
+            return false;
+        }
+        i += used;
+        uint32_t folded = p;
+        uint32_t combining = 0;
+        enum text_class class = TEXT_WORD;
+        if (p < TEXT_TABLE_SIZE) {
+            folded = tables->entries[p].fold;
+            combining = tables->entries[p].combining;
+            class = (enum text_class)tables->entries[p].folded_class;
+        } else if (!text__is_hangul(p)) {
+            folded = text__fold(tables, p);
+            class = text__class(tables, folded);
+        }
+        if (!folded || (combining != 0 && combining < combining_before)) {
+            return false;
+        }
+        combining_before = combining;
+        if (text_token_continues(open, class)) {
+            h = hash_step(h, folded);
+            continue;
+        }
+        if (open != TEXT_SPACE) {
+            *out++ = hash_key(h, TEXT_BLOCK_WORDS);
+        }
+        open = class == TEXT_MARK ? TEXT_WORD : class;
+        h = hash_step(TOKEN_SEED, folded);
+    }
+    if (open != TEXT_SPACE) {
+        *out++ = hash_key(h, TEXT_BLOCK_WORDS);
+    }
+    x->token_count = (size_t)(out - x->token_hash);
+    return true;
+}
+
 static int hash_tokens(struct text_extractor *x, struct err_buf *e)
 {
     int rc = grow((void **)&x->token_hash, &x->token_capacity, x->tokens.count,
                   sizeof *x->token_hash, e);
+    x->token_count = x->tokens.count;
     for (size_t i = 0; rc == 0 && i < x->tokens.count; i++) {
         const struct text_token *token = &x->tokens.tokens[i];
-        uint64_t h = 0x77;
+        uint64_t h = TOKEN_SEED;
         for (uint32_t j = 0; j < token->count; j++) {
             h = hash_step(h, x->points.points[token->start + j]);
         }
@@ -121,7 +174,7 @@ static int hash_tokens(struct text_extractor *x, struct err_buf *e)
 
 static void add_words(struct text_extractor *x, const struct text_spec *spec, size_t mask)
 {
-    size_t count = x->tokens.count;
+    size_t count = x->token_count;
     for (size_t i = 0; i < count; i++) {
         uint64_t h = 0;
         for (size_t n = 1; n <= spec->word_max && i + n <= count; n++) {
@@ -144,11 +197,12 @@ static int make_stream(struct text_extractor *x, size_t *ret_count, struct err_b
     if (rc) {
         return rc;
     }
+    const struct text__tables *tables = text__tables();
     size_t n = 0;
     x->stream[n++] = BOUNDARY;
     for (size_t i = 0; i < x->points.count; i++) {
         uint32_t p = x->points.points[i];
-        bool is_space = p == BOUNDARY || text_class_of(p) == TEXT_SPACE;
+        bool is_space = p == BOUNDARY || text__class(tables, p) == TEXT_SPACE;
         if (!is_space) {
             x->stream[n++] = p;
         } else if (x->stream[n - 1] != BOUNDARY) {
@@ -181,13 +235,21 @@ static void add_chars(struct text_extractor *x, const struct text_spec *spec, si
     }
 }
 
-int text_extract(struct text_extractor *x, const struct text_spec *spec, const char *text,
-                 size_t length, struct err_buf *e)
+/* Token hashes, and the stream that character n-grams are made of. */
+static int prepare(struct text_extractor *x, const struct text_spec *spec, const char *text,
+                   size_t length, size_t *ret_stream, struct err_buf *e)
 {
-    size_t stream_count = 0;
+    *ret_stream = 0;
+    if (spec->char_max == 0 && length <= TEXT_BYTES_MAX) {
+        int rc =
+            grow((void **)&x->token_hash, &x->token_capacity, length, sizeof *x->token_hash, e);
+        if (rc || hash_simple_tokens(x, text, length)) {
+            return rc;
+        }
+    }
     int rc = text_normalize(&x->points, text, length, e);
     if (rc == 0) {
-        rc = make_stream(x, &stream_count, e);
+        rc = make_stream(x, ret_stream, e);
     }
     x->tokens.count = 0;
     if (rc == 0 && spec->word_max) {
@@ -196,11 +258,19 @@ int text_extract(struct text_extractor *x, const struct text_spec *spec, const c
     if (rc == 0) {
         rc = hash_tokens(x, e);
     }
+    return rc;
+}
+
+int text_extract(struct text_extractor *x, const struct text_spec *spec, const char *text,
+                 size_t length, struct err_buf *e)
+{
+    size_t stream_count = 0;
+    int rc = prepare(x, spec, text, length, &stream_count, e);
     if (rc) {
         return rc;
     }
     size_t features_max =
-        x->tokens.count * (spec->word_max + spec->word_gap) + stream_count * spec->char_max;
+        x->token_count * (spec->word_max + spec->word_gap) + stream_count * spec->char_max;
     rc = reserve_features(x, features_max, e);
     if (rc == 0) {
         size_t mask = power_of_two_above(features_max * 2) - 1;

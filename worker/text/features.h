@@ -53,6 +53,7 @@ struct text_extractor {
     uint32_t *slots;
     size_t slot_count;
     uint32_t *token_hash;
+    size_t token_count;
     size_t token_capacity;
     uint32_t *stream;
     size_t stream_capacity;

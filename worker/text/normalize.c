@@ -10,7 +10,6 @@
 #include "worker/text/tables.h"
 #include "worker/text/utf8.h"
 
-#include <stdbool.h>
 #include <utf8proc.h>
 
 /* The longest compatibility decomposition (U+FDFA) has 18 code points. */
@@ -50,34 +49,6 @@ static void fold_ascii(struct text_points *t, const char *text, size_t length)
         t->points[i] = c + (c >= 'A' && c <= 'Z' ? 32u : 0u);
     }
     t->count = length;
-}
-
-static bool is_always_itself(uint32_t p)
-{
-    return (p >= 0x4e00 && p <= 0x9fff) || (p >= 0xac00 && p <= 0xd7a3) ||
-           (p >= 0x3400 && p <= 0x4dbf) || (p >= 0x1f300 && p <= 0x1faff) ||
-           (p >= 0x20000 && p <= 0x2f7ff);
-}
-
-/* What a simple code point becomes, or 0 when it is not simple. */
-static uint32_t fold_simple(const struct text__tables *tables, uint32_t p)
-{
-    if (p < TEXT_TABLE_SIZE) {
-        return tables->fold[p];
-    }
-    if (is_always_itself(p)) {
-        return p;
-    }
-    if (p >= 0xff01 && p <= 0xff5e) { /* full-width ASCII */
-        uint32_t ascii = p - 0xfee0;
-        return ascii + (ascii >= 'A' && ascii <= 'Z' ? 32u : 0u);
-    }
-    return 0;
-}
-
-static uint32_t combining_class(const struct text__tables *tables, uint32_t p)
-{
-    return p < TEXT_TABLE_SIZE ? tables->combining[p] : 0;
 }
 
 /* Canonical order: a stable sort of marks by class; runs of marks are short. */
@@ -124,8 +95,8 @@ static int fold_points(struct text_points *t, const uint32_t *raw, size_t count,
     size_t simple_from = 0; /* raw[simple_from..i) went one to one into points */
     uint32_t class_before = 0;
     for (size_t i = 0; i < count;) {
-        uint32_t folded = fold_simple(tables, raw[i]);
-        uint32_t class = folded ? combining_class(tables, raw[i]) : 0;
+        uint32_t folded = text__fold(tables, raw[i]);
+        uint32_t class = folded ? text__combining(tables, raw[i]) : 0;
         if (folded && (class == 0 || class >= class_before)) {
             t->points[t->count++] = folded;
             class_before = class;
@@ -133,14 +104,14 @@ static int fold_points(struct text_points *t, const uint32_t *raw, size_t count,
             continue;
         }
         size_t from = i;
-        while (from > simple_from && combining_class(tables, raw[from - 1]) != 0) {
+        while (from > simple_from && text__combining(tables, raw[from - 1]) != 0) {
             from--;
         }
         from -= from > simple_from;
         t->count -= i - from;
         size_t to = i + 1;
         while (to < count &&
-               (fold_simple(tables, raw[to]) == 0 || combining_class(tables, raw[to]) != 0)) {
+               (text__fold(tables, raw[to]) == 0 || text__combining(tables, raw[to]) != 0)) {
             to++;
         }
         int rc = fold_run(t, raw + from, to - from, e);
@@ -157,6 +128,30 @@ static int fold_points(struct text_points *t, const uint32_t *raw, size_t count,
     return 0;
 }
 
+/* Decodes and folds in one go while every code point is simple; false when one is not, or is
+ * malformed. */
+static bool fold_all_simple(struct text_points *t, const char *text, size_t length)
+{
+    const struct text__tables *tables = text__tables();
+    const unsigned char *p = (const unsigned char *)text;
+    uint32_t *out = t->points;
+    uint32_t class_before = 0;
+    for (size_t i = 0; i < length;) {
+        uint32_t point = p[i];
+        size_t used = point < 0x80 ? 1 : utf8_next_long(p + i, length - i, &point);
+        uint32_t folded = used ? text__fold(tables, point) : 0;
+        uint32_t class = folded ? text__combining(tables, point) : 0;
+        if (!folded || (class != 0 && class < class_before)) {
+            return false;
+        }
+        *out++ = folded;
+        class_before = class;
+        i += used;
+    }
+    t->count = (size_t)(out - t->points);
+    return true;
+}
+
 int text_normalize(struct text_points *t, const char *text, size_t length, struct err_buf *e)
 {
     t->count = 0;
@@ -170,6 +165,9 @@ int text_normalize(struct text_points *t, const char *text, size_t length, struc
     }
     if (utf8_is_ascii(text, length)) {
         fold_ascii(t, text, length);
+        return 0;
+    }
+    if (fold_all_simple(t, text, length)) {
         return 0;
     }
     rc = reserve(&t->raw, &t->raw_capacity, length, e);

@@ -2,8 +2,7 @@
 #include "worker/text/segment.h"
 
 #include "common/base/mem.h"
-
-#include <stdbool.h>
+#include "worker/text/tables.h"
 
 void text_tokens_init(struct text_tokens *t)
 {
@@ -14,15 +13,6 @@ void text_tokens_close(struct text_tokens *t)
 {
     mem_free(t->tokens);
     *t = (struct text_tokens){0};
-}
-
-/* Whether a code point of this class goes on with a token of that class. */
-static bool continues(enum text_class token, enum text_class class)
-{
-    if (class == TEXT_MARK) {
-        return token != TEXT_SPACE;
-    }
-    return class == token && (class == TEXT_WORD || class == TEXT_KATAKANA);
 }
 
 int text_segment(struct text_tokens *t, const uint32_t *points, size_t count, struct err_buf *e)
@@ -36,10 +26,11 @@ int text_segment(struct text_tokens *t, const uint32_t *points, size_t count, st
         t->tokens = bigger;
         t->capacity = count;
     }
+    const struct text__tables *tables = text__tables();
     enum text_class open = TEXT_SPACE;
     for (size_t i = 0; i < count; i++) {
-        enum text_class class = text_class_of(points[i]);
-        if (class != TEXT_SPACE && continues(open, class)) {
+        enum text_class class = text__class(tables, points[i]);
+        if (class != TEXT_SPACE && text_token_continues(open, class)) {
             t->tokens[t->count - 1].count++;
             continue;
         }

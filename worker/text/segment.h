@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "worker/text/classes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,15 @@ struct text_token {
     uint32_t count; /* code points */
     enum text_class class;
 };
+
+/* Whether a code point of this class goes on with a token of that class. */
+static inline bool text_token_continues(enum text_class token, enum text_class class)
+{
+    if (class == TEXT_MARK) {
+        return token != TEXT_SPACE;
+    }
+    return class == token && (class == TEXT_WORD || class == TEXT_KATAKANA);
+}
 
 struct text_tokens {
     /* read only */

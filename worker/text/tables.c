@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <stdbool.h>
-#include <string.h>
 #include <utf8proc.h>
 
 static struct text__tables tables;
@@ -102,24 +101,29 @@ static void mark_composing(void)
             utf8proc_decompose_char(point, out, ROOM, UTF8PROC_DECOMPOSE, &boundary);
         for (utf8proc_ssize_t i = 1; i < n && i < ROOM; i++) {
             if (out[i] < TEXT_TABLE_SIZE) {
-                tables.fold[out[i]] = 0;
+                tables.entries[out[i]].fold = 0;
             }
         }
     }
-    memset(&tables.fold[0x1100], 0, sizeof tables.fold[0] * 0x100); /* Hangul jamo */
+    for (int32_t jamo = 0x1100; jamo < 0x1200; jamo++) {
+        tables.entries[jamo].fold = 0;
+    }
 }
 
 static void fill(void)
 {
     for (int32_t point = 1; point < TEXT_TABLE_SIZE; point++) {
-        tables.fold[point] = fold_alone(point);
-        uint16_t folded = tables.fold[point];
-        tables.combining[point] =
-            (uint8_t)utf8proc_get_property(folded ? folded : point)->combining_class;
-        tables.class[point] = (uint8_t)classify((uint32_t)point);
+        uint16_t folded = fold_alone(point);
+        tables.entries[point] = (struct text__entry){
+            .fold = folded,
+            .combining = (uint8_t)utf8proc_get_property(folded ? folded : point)->combining_class,
+            .class = classify((uint32_t)point) & 0xf};
     }
-    tables.fold[0] = ' ';
+    tables.entries[0].fold = ' ';
     mark_composing();
+    for (int32_t point = 0; point < TEXT_TABLE_SIZE; point++) {
+        tables.entries[point].folded_class = tables.entries[tables.entries[point].fold].class;
+    }
 }
 
 const struct text__tables *text__tables(void)
@@ -131,9 +135,9 @@ const struct text__tables *text__tables(void)
 enum text_class text_class_of(uint32_t point)
 {
     if (point < TEXT_TABLE_SIZE) {
-        return (enum text_class)text__tables()->class[point];
+        return (enum text_class)text__tables()->entries[point].class;
     }
-    if (in_range(point, 0xac00, 0xd7a3)) {
+    if (text__is_hangul(point)) {
         return TEXT_WORD;
     }
     return in_range(point, 0x4e00, 0x9fff) ? TEXT_HAN : classify(point);

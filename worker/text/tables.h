@@ -1,20 +1,73 @@
-/* Tables over the code points below TEXT_TABLE_SIZE, filled once from utf8proc. Private to text/.
+/*
+ * What is known of the code points below TEXT_TABLE_SIZE, filled once from utf8proc, and short cuts
+ * for those above. Private to text/.
  */
 #ifndef WORKER_TEXT_TABLES_H
 #define WORKER_TEXT_TABLES_H
 
+#include "worker/text/classes.h"
+
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Everything below covers the alphabets, Indic scripts, Thai, kana and general punctuation. */
 enum { TEXT_TABLE_SIZE = 0x3100 };
 
-struct text__tables {
-    uint16_t fold[TEXT_TABLE_SIZE];     /* the one code point it becomes; 0 = needs utf8proc */
-    uint8_t combining[TEXT_TABLE_SIZE]; /* canonical combining class of what it becomes */
-    uint8_t class[TEXT_TABLE_SIZE];     /* enum text_class */
+/* One entry a code point, so that one load tells all of it. */
+struct text__entry {
+    uint16_t fold;            /* the one code point it becomes; 0 = needs utf8proc */
+    uint8_t combining;        /* canonical combining class of what it becomes */
+    uint8_t class : 4;        /* enum text_class of itself */
+    uint8_t folded_class : 4; /* and of what it becomes */
 };
 
-/* Thread-safe; static storage. */
+struct text__tables {
+    struct text__entry entries[TEXT_TABLE_SIZE];
+};
+
+/* Thread-safe; static storage. Loops ask once, not for each code point. */
 const struct text__tables *text__tables(void);
+
+static inline bool text__is_hangul(uint32_t p)
+{
+    return p >= 0xac00 && p <= 0xd7a3;
+}
+
+/* Above the table: code points that normalise to themselves and never join with another. */
+static inline bool text__is_always_itself(uint32_t p)
+{
+    return text__is_hangul(p) || (p >= 0x4e00 && p <= 0x9fff) || (p >= 0x3400 && p <= 0x4dbf) ||
+           (p >= 0x1f300 && p <= 0x1faff) || (p >= 0x20000 && p <= 0x2f7ff);
+}
+
+/* What a simple code point becomes, or 0 when it is not simple. */
+static inline uint32_t text__fold(const struct text__tables *t, uint32_t p)
+{
+    if (p < TEXT_TABLE_SIZE) {
+        return t->entries[p].fold;
+    }
+    if (text__is_always_itself(p)) {
+        return p;
+    }
+    if (p >= 0xff01 && p <= 0xff5e) { /* full-width ASCII */
+        uint32_t ascii = p - 0xfee0;
+        return ascii + (ascii >= 'A' && ascii <= 'Z' ? 32u : 0u);
+    }
+    return 0;
+}
+
+static inline uint32_t text__combining(const struct text__tables *t, uint32_t p)
+{
+    return p < TEXT_TABLE_SIZE ? t->entries[p].combining : 0;
+}
+
+/* text_class_of with the tables at hand. */
+static inline enum text_class text__class(const struct text__tables *t, uint32_t p)
+{
+    if (p < TEXT_TABLE_SIZE) {
+        return (enum text_class)t->entries[p].class;
+    }
+    return text__is_hangul(p) ? TEXT_WORD : text_class_of(p);
+}
 
 #endif

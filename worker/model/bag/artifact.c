@@ -111,72 +111,101 @@ static int pack_padding(struct buf *b)
     return rc ? rc : buf_add(b, zeros, length);
 }
 
-static int add_at(struct buf *b, size_t start, size_t at, const void *data, size_t length)
+/* Where the arrays lie in a table of zeros that starts at start. */
+static void place_draft(struct bag_draft *d, const struct table_layout *t, char *start)
 {
-    static const char zeros[TABLE_ALIGN];
-    size_t gap = start + at - b->length;
-    int rc = buf_add(b, zeros, gap);
-    return rc ? rc : buf_add(b, data, length);
+    d->keys = (void *)(start + t->keys);
+    d->idf = (void *)(start + t->idf);
+    d->scale = (void *)(start + t->scale);
+    d->bias = (void *)(start + t->bias);
+    d->hidden_row = (void *)(start + t->hidden_row);
+    d->hidden_scale = (void *)(start + t->hidden_scale);
+    d->hidden_bias = (void *)(start + t->hidden_bias);
+    d->out = (void *)(start + t->out);
+    d->out_bias = (void *)(start + t->out_bias);
+    d->codes = (void *)(start + t->codes);
+    d->hidden_codes = (void *)(start + t->hidden_codes);
 }
 
-static int pack_table(struct buf *b, const struct bag_weights *w)
+static int start_table(struct bag_draft *d, const struct table_layout *t)
 {
-    struct table_layout t = lay_out(w->rows, w->label_count, w->hidden, w->hidden_rows);
-    size_t labels = w->label_count;
-    size_t rows = w->rows;
-    const struct {
-        size_t at;
-        const void *data;
-        size_t length;
-    } parts[] = {
-        {t.keys, w->keys, rows * sizeof *w->keys},
-        {t.idf, w->idf, rows * sizeof *w->idf},
-        {t.scale, w->scale, rows * sizeof *w->scale},
-        {t.bias, w->bias, labels * sizeof *w->bias},
-        {t.hidden_row, w->hidden_row, w->hidden ? rows * sizeof *w->hidden_row : 0},
-        {t.hidden_scale, w->hidden_scale, w->hidden_rows * 2 * sizeof *w->hidden_scale},
-        {t.hidden_bias, w->hidden_bias, w->hidden * BAG_TOWERS * sizeof *w->hidden_bias},
-        {t.out, w->out, w->hidden * BAG_TOWERS * labels * sizeof *w->out},
-        {t.out_bias, w->out_bias, w->hidden ? labels * BAG_TOWERS * sizeof *w->out_bias : 0},
-        {t.codes, w->codes, rows * labels},
-        {t.hidden_codes, w->hidden_codes, (size_t)w->hidden_rows * 2 * w->hidden},
-    };
+    struct buf *b = &d->bytes;
     int rc = bag__pack_text(b, span_of("table"));
-    rc = rc ? rc : bag__pack_bin_header(b, (uint32_t)t.length);
-    size_t start = b->length;
-    CHECK(rc || start % TABLE_ALIGN == 0);
-    for (size_t i = 0; rc == 0 && i < sizeof parts / sizeof parts[0]; i++) {
-        rc = add_at(b, start, parts[i].at, parts[i].data, parts[i].length);
+    rc = rc ? rc : bag__pack_bin_header(b, (uint32_t)t->length);
+    char *start = rc ? NULL : buf_reserve(b, t->length);
+    if (!start) {
+        return rc ? rc : ERR_NOMEM;
     }
-    CHECK(rc || b->length - start == t.length);
-    return rc;
+    CHECK(b->length % TABLE_ALIGN == 0);
+    memset(start, 0, t->length);
+    buf_advance(b, t->length);
+    place_draft(d, t, start);
+    return 0;
 }
 
-int bag__model_make(struct bag_model **ret, const struct bag_weights *w, struct err_buf *e)
+int bag__draft_init(struct bag_draft *d, const struct bag_weights *shape, struct err_buf *e)
 {
-    size_t table = lay_out(w->rows, w->label_count, w->hidden, w->hidden_rows).length;
+    const struct bag_weights *w = shape;
+    struct table_layout t = lay_out(w->rows, w->label_count, w->hidden, w->hidden_rows);
     size_t head = 4096 + (size_t)w->label_count * (BAG_LABEL_BYTES_MAX + 8);
-    if (table > UINT32_MAX) {
-        return err_set(e, ERR_LIMIT, "the model would have %zu bytes; the limit is %zu", table,
+    if (t.length > UINT32_MAX) {
+        return err_set(e, ERR_LIMIT, "the model would have %zu bytes; the limit is %zu", t.length,
                        (size_t)UINT32_MAX);
     }
-    struct buf b;
-    buf_init(&b, head + table);
-    int rc = pack_head(&b, w);
-    rc = rc ? rc : pack_padding(&b);
-    rc = rc ? rc : (buf_reserve(&b, table + 16) ? 0 : ERR_NOMEM);
-    rc = rc ? rc : pack_table(&b, w);
+    buf_init(&d->bytes, head + t.length);
+    int rc = pack_head(&d->bytes, w);
+    rc = rc ? rc : pack_padding(&d->bytes);
+    rc = rc ? rc : start_table(d, &t);
     if (rc) {
-        buf_close(&b);
-        return err_set(e, rc, "cannot build a model of %zu bytes", table);
+        buf_close(&d->bytes);
+        return err_set(e, rc, "cannot build a model of %zu bytes", t.length);
     }
-    rc = bag_open(ret, buf_span(&b), e);
+    return 0;
+}
+
+int bag__draft_finish(struct bag_model **ret, struct bag_draft *d, struct err_buf *e)
+{
+    int rc = bag_open(ret, buf_span(&d->bytes), e);
     if (rc) {
-        buf_close(&b);
+        buf_close(&d->bytes);
         return rc;
     }
     (*ret)->storage = BAG_OWNED;
     return 0;
+}
+
+int bag__model_make(struct bag_model **ret, const struct bag_weights *w, struct err_buf *e)
+{
+    struct bag_draft d;
+    int rc = bag__draft_init(&d, w, e);
+    if (rc) {
+        return rc;
+    }
+    size_t labels = w->label_count;
+    size_t rows = w->rows;
+    const struct {
+        void *to;
+        const void *from;
+        size_t length;
+    } parts[] = {
+        {d.keys, w->keys, rows * sizeof *w->keys},
+        {d.idf, w->idf, rows * sizeof *w->idf},
+        {d.scale, w->scale, rows * sizeof *w->scale},
+        {d.bias, w->bias, labels * sizeof *w->bias},
+        {d.hidden_row, w->hidden_row, w->hidden ? rows * sizeof *w->hidden_row : 0},
+        {d.hidden_scale, w->hidden_scale, w->hidden_rows * 2 * sizeof *w->hidden_scale},
+        {d.hidden_bias, w->hidden_bias, w->hidden * BAG_TOWERS * sizeof *w->hidden_bias},
+        {d.out, w->out, w->hidden * BAG_TOWERS * labels * sizeof *w->out},
+        {d.out_bias, w->out_bias, w->hidden ? labels * BAG_TOWERS * sizeof *w->out_bias : 0},
+        {d.codes, w->codes, rows * labels},
+        {d.hidden_codes, w->hidden_codes, (size_t)w->hidden_rows * 2 * w->hidden},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].length) {
+            memcpy(parts[i].to, parts[i].from, parts[i].length);
+        }
+    }
+    return bag__draft_finish(ret, &d, e);
 }
 
 /* --- reading ------------------------------------------------------------------------------------

@@ -52,6 +52,13 @@ struct bag_params {
     uint32_t patience;         /* stop after so many epochs without a better dev loss; 0 = never */
     double tolerance; /* stop when an epoch changes less than this share of what was left */
     uint64_t seed;    /* order of the samples */
+    /*
+     * Learn the linear part from each sample when it is added and keep none: the cheapest, in time
+     * and memory. The order of adding is then the order of learning, so labels must be mixed. Of
+     * the settings above only features, feature_count_min, features_max and char_weight apply.
+     */
+    bool one_pass;
+    double rate; /* of one pass: length of its steps; 0 = sqrt(labels) / 2 */
     uint32_t threads;
 };
 
@@ -70,9 +77,9 @@ struct bag_data;
 struct bag_data *bag_data_new(const struct bag_params *p, struct err_buf *e);
 void bag_data_free(struct bag_data *d);
 /*
- * Adds one sample; text and label are borrowed. ERR_DATA when the text is not UTF-8 or the label
- * is empty or too long, ERR_LIMIT (too many labels, text too long), ERR_NOMEM; then nothing was
- * added, and the next may be.
+ * Adds one sample; text and label are borrowed (with one_pass, learns from it). ERR_DATA when the
+ * text is not UTF-8 or the label is empty or too long, ERR_LIMIT (too many labels, text too long),
+ * ERR_NOMEM; then nothing was added, and the next may be.
  */
 MUST_CHECK int bag_data_add(struct bag_data *d, const char *text, size_t length, const char *label,
                             size_t label_length, struct err_buf *e);
@@ -125,7 +132,8 @@ struct bag_score {
     double accuracy; /* over all samples; an unknown label counts as wrong */
     size_t known;    /* samples whose label the model knows */
 };
-/* The data must have been made with the feature settings of the model, else ERR_INVALID. */
+/* The data must have been made with the feature settings of the model and without one_pass, else
+ * ERR_INVALID. */
 MUST_CHECK int bag_loss(const struct bag_model *m, const struct bag_data *d, struct bag_score *ret,
                         struct err_buf *e);
 
@@ -183,6 +191,8 @@ struct bag_report {
  * when to stop and the temperature. base (may be NULL) is where to start: labels are matched by
  * name, features by key, what is new starts at zero, and a base label that train lacks is dropped.
  * report and watch may be NULL. On success *ret owns its bytes.
+ * With one_pass (as train was made, or ERR_INVALID) it only builds the model: there can be no base
+ * and is no state, and dev, made without one_pass, is only scored.
  * ERR_DATA (no samples, fewer than two labels), ERR_INVALID, ERR_CANCELLED, ERR_NOMEM; ERR_CORRUPT
  * for a state to go on from that is none or is of another training.
  */

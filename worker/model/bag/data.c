@@ -19,6 +19,15 @@ struct bag_data *bag_data_new(const struct bag_params *p, struct err_buf *e)
     d->feature_count_min = p->feature_count_min;
     text_extractor_init(&d->extractor);
     bag__vocab_init(&d->vocab, p->features_max);
+    if (p->one_pass) {
+        d->stream = mem_new(sizeof *d->stream);
+        if (!d->stream) {
+            bag_data_free(d);
+            (void)err_set(e, ERR_NOMEM, "cannot start a data set"); /* NULL says it failed */
+            return NULL;
+        }
+        bag__stream_init(d->stream, p);
+    }
     return d;
 }
 
@@ -34,6 +43,10 @@ void bag_data_free(struct bag_data *d)
     mem_free(d->entry_at);
     mem_free(d->words);
     mem_free(d->entries);
+    if (d->stream) {
+        bag__stream_close(d->stream);
+        mem_free(d->stream);
+    }
     mem_free(d);
 }
 
@@ -95,6 +108,14 @@ static void add_entries(struct bag_data *d)
     d->entry_at[++d->samples] = at;
 }
 
+/* Room for what the extractor has and for one more sample. */
+static int reserve(struct bag_data *d, struct err_buf *e)
+{
+    int rc = reserve_sample(d, e);
+    rc = rc ? rc : reserve_entries(d, d->extractor.count, e);
+    return rc ? rc : bag__vocab_reserve(&d->vocab, d->extractor.count, e);
+}
+
 int bag_data_add(struct bag_data *d, const char *text, size_t length, const char *label,
                  size_t label_length, struct err_buf *e)
 {
@@ -102,25 +123,27 @@ int bag_data_add(struct bag_data *d, const char *text, size_t length, const char
         return err_set(e, ERR_INVALID, "a data set that was trained on takes no more samples");
     }
     int rc = text_extract(&d->extractor, &d->spec, text, length, e);
-    if (rc == 0) {
-        rc = reserve_sample(d, e);
-    }
-    if (rc == 0) {
-        rc = reserve_entries(d, d->extractor.count, e);
-    }
-    if (rc == 0) {
-        rc = bag__vocab_reserve(&d->vocab, d->extractor.count, e);
+    if (rc == 0 && !d->stream) {
+        rc = reserve(d, e);
     }
     uint32_t number = 0;
     if (rc == 0) {
         rc = bag__labels_add(&d->labels, span_make(label, label_length), &number, e);
     }
+    if (rc == 0 && d->stream) {
+        rc = bag__stream_add(d->stream, d->extractor.features, d->extractor.count, number,
+                             d->labels.count, e);
+    }
     if (rc) {
         return rc;
     }
-    d->label[d->samples] = number;
     d->labels.samples[number]++;
-    add_entries(d);
+    if (d->stream) {
+        d->samples++;
+    } else {
+        d->label[d->samples] = number;
+        add_entries(d);
+    }
     return 0;
 }
 
@@ -131,6 +154,9 @@ size_t bag_data_count(const struct bag_data *d)
 
 size_t bag_data_bytes(const struct bag_data *d)
 {
+    if (d->stream) {
+        return bag__stream_bytes(d->stream);
+    }
     return d->entry_room * sizeof *d->entries +
            d->sample_room * (sizeof *d->label + sizeof *d->entry_at + sizeof *d->words) +
            d->vocab.room * 2 * sizeof(uint32_t) + d->vocab.slot_count * sizeof(uint32_t);
@@ -209,6 +235,11 @@ int bag__data_seal(struct bag_data *d, struct err_buf *e)
 {
     if (d->is_sealed) {
         return 0;
+    }
+    if (d->stream) {
+        int rc = bag__stream_seal(d->stream, d->labels.count, e);
+        d->is_sealed = rc == 0;
+        return rc;
     }
     uint32_t *keep = mem_new_array(d->vocab.count, sizeof *keep);
     if (!keep) {

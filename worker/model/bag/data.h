@@ -4,6 +4,7 @@
 
 #include "worker/model/bag/bag.h"
 #include "worker/model/bag/labels.h"
+#include "worker/model/bag/stream.h"
 #include "worker/model/bag/vocab.h"
 
 /* A feature of a sample: its id above, how often the text has it (255 = or more) below. */
@@ -22,6 +23,7 @@ struct bag_data {
     uint32_t *words;  /* [samples] so many of a sample's entries, the first, are of words */
     uint32_t *entries;
     size_t entry_room;
+    struct bag_stream *stream; /* one pass: learns what is added; then there are no entries */
     bool is_sealed;
 };
 

@@ -92,7 +92,7 @@ static void tables_close(struct tables *t)
     mem_free(t->row);
 }
 
-static float quantise(const float *row, size_t count, int8_t *codes)
+float bag__quantise(const float *row, size_t count, int8_t *codes)
 {
     float largest = 0;
     for (size_t k = 0; k < count; k++) {
@@ -120,7 +120,7 @@ static void fill_linear(struct tables *t, const struct bag_problem *b,
             t->idf[i] = b->idf[from->id];
         }
         t->keys[i] = from->key;
-        float scale = quantise(row, b->labels, t->codes + (size_t)i * b->labels);
+        float scale = bag__quantise(row, b->labels, t->codes + (size_t)i * b->labels);
         t->scale[i] = t->idf[i] > 0 ? scale / t->idf[i] : 0;
     }
 }
@@ -180,7 +180,7 @@ static int fill_hidden(struct tables *t, const struct bag_problem *b, const stru
             int8_t *codes = t->hidden_codes + (at * 2 + half) * width;
             if (t->rows[i].id != BAG_VOCAB_NONE) {
                 const float *row = h->embed + ((size_t)t->rows[i].id * 2 + half) * width;
-                t->hidden_scale[at * 2 + half] = quantise(row, width, codes);
+                t->hidden_scale[at * 2 + half] = bag__quantise(row, width, codes);
             } else {
                 size_t from = (size_t)b->base->hidden_row[t->rows[i].base_row] * 2 + half;
                 t->hidden_scale[at * 2 + half] = b->base->hidden_scale[from];

@@ -2,6 +2,7 @@
 #ifndef WORKER_MODEL_BAG_MODEL_H
 #define WORKER_MODEL_BAG_MODEL_H
 
+#include "common/base/buf.h"
 #include "worker/model/bag/bag.h"
 
 /* The towers of the low-rank part: of all features, of words, of characters. */
@@ -63,6 +64,22 @@ struct bag_weights {
     const float *out_bias;
     const int8_t *hidden_codes;
 };
+
+/* An artifact whose head is written and whose table is zeros, to be filled in place. */
+struct bag_draft {
+    struct buf bytes; /* private */
+    uint32_t *keys;
+    float *idf, *scale, *bias;
+    uint32_t *hidden_row;
+    float *hidden_scale, *hidden_bias, *out, *out_bias;
+    int8_t *codes, *hidden_codes;
+};
+
+/* Head and sizes after shape, whose tables are not looked at. ERR_LIMIT, ERR_NOMEM. */
+MUST_CHECK int bag__draft_init(struct bag_draft *d, const struct bag_weights *shape,
+                               struct err_buf *e);
+/* Opens the filled table; the model owns the bytes. The draft is gone in any case. */
+MUST_CHECK int bag__draft_finish(struct bag_model **ret, struct bag_draft *d, struct err_buf *e);
 
 /* Builds the artifact and opens it; the model owns the bytes. */
 MUST_CHECK int bag__model_make(struct bag_model **ret, const struct bag_weights *w,

@@ -52,12 +52,16 @@ int bag_params_check(const struct bag_params *p, struct err_buf *e)
         {"hidden_count_min", p->hidden_count_min, 1, 1e6},
         {"patience", p->patience, 0, BAG_EPOCHS_MAX},
         {"tolerance", p->tolerance, 0, 1},
+        {"rate", p->rate, 0, 1e3},
         {"threads", p->threads, 1, BAG_THREADS_MAX},
     };
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
         if (!(bounds[i].value >= bounds[i].low && bounds[i].value <= bounds[i].high)) {
             return out_of_bounds(e, bounds[i].field, bounds[i].low, bounds[i].high);
         }
+    }
+    if (p->one_pass && p->class_weight != BAG_CLASS_EQUAL) {
+        return err_set(e, ERR_INVALID, "one_pass cannot weigh classes: it does not know them yet");
     }
     if (p->hidden % 8 != 0) {
         return err_set(e, ERR_INVALID, "hidden must be a multiple of 8");

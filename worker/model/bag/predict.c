@@ -243,6 +243,9 @@ int bag_loss(const struct bag_model *m, const struct bag_data *d, struct bag_sco
     if (!text_spec_equals(&m->spec, &d->spec)) {
         return err_set(e, ERR_INVALID, "the data was made with other features than the model");
     }
+    if (d->stream) {
+        return err_set(e, ERR_INVALID, "data of one pass keeps no samples to score");
+    }
     struct scorer s = {0};
     int rc = scorer_init(&s, m, d, e);
     double loss = 0;

@@ -310,6 +310,12 @@ static int check(const struct bag_params *p, const struct bag_data *train,
         (base && !text_spec_equals(&base->spec, &p->features))) {
         return err_set(e, ERR_INVALID, "data, base and parameters have different features");
     }
+    if (p->one_pass != (train->stream != NULL) || (dev && dev->stream)) {
+        return err_set(e, ERR_INVALID, "one_pass is for the training data, from the start");
+    }
+    if (p->one_pass && base) {
+        return err_set(e, ERR_INVALID, "a training in one pass cannot start from a base");
+    }
     return 0;
 }
 
@@ -402,6 +408,44 @@ static int train_parts(struct trainer *t, const struct bag_data *train, const st
     return atomic_load(&t->must_stop) ? err_set(e, ERR_CANCELLED, "training was cancelled") : 0;
 }
 
+/* Learning is done: builds the model, and scores it on dev. */
+static int train_stream(struct bag_model **ret, const struct trainer *t, struct bag_data *train,
+                        const struct bag_data *dev, struct bag_report *report, struct err_buf *e)
+{
+    const struct bag_stream *s = train->stream;
+    *report = (struct bag_report){.epochs_run = 1,
+                                  .epoch_best = 1,
+                                  .loss = s->loss / (double)s->samples,
+                                  .dev_loss = (double)NAN,
+                                  .dev_accuracy = (double)NAN,
+                                  .temperature = 1,
+                                  .samples = s->samples};
+    struct bag_model *m = NULL;
+    int rc = bag__stream_export(&m, s, &train->labels, e);
+    if (rc == 0 && dev) {
+        struct bag_score score;
+        rc = bag_loss(m, dev, &score, e);
+        report->dev_loss = rc ? (double)NAN : score.loss;
+        report->dev_accuracy = rc ? (double)NAN : score.accuracy;
+    }
+    if (rc) {
+        bag_free(m);
+        return rc;
+    }
+    report->features = m->rows;
+    if (t->watch && t->watch->on_progress) {
+        const struct bag_progress progress = {.epoch = 1,
+                                              .epochs = 1,
+                                              .step = s->samples,
+                                              .steps = s->samples,
+                                              .loss = report->loss,
+                                              .dev_loss = report->dev_loss};
+        t->watch->on_progress(&progress, t->watch->data);
+    }
+    *ret = m;
+    return 0;
+}
+
 int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_data *train,
               const struct bag_data *dev, const struct bag_model *base,
               const struct bag_watch *watch, struct bag_report *report, struct err_buf *e)
@@ -418,6 +462,9 @@ int bag_train(struct bag_model **ret, const struct bag_params *p, struct bag_dat
     report = report ? report : &own;
     int rc = check(p, train, dev, base, e);
     rc = rc ? rc : bag__data_seal(train, e);
+    if (rc == 0 && train->stream) {
+        return train_stream(ret, &t, train, dev, report, e);
+    }
     rc = rc ? rc : train_parts(&t, train, dev, base, e);
     if (rc == 0) {
         const struct bag_hidden *hidden = judge(&t, report);
