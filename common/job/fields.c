@@ -57,8 +57,10 @@ enum { MARKETS_MAX = 256 };
     INTEGER("limit_train", 0, 1e9, "0", "train on so many samples at most; 0 = all")
 #define MARKETS(text) OTHER("markets", MARKETS, MARKETS_MAX, NULL, text)
 #define METHOD CHOICE("method", "full", "full", "what is trained")
+#define ONE_PASS BOOL("one_pass", NULL, "learn from each sample once, keeping none: fastest; no base")
 #define PATIENCE                                                                                   \
     INTEGER("patience", 0, 1000, NULL, "stop after so many epochs without gain on dev; 0 = never")
+#define RATE REAL("rate", 0, 1000, NULL, "length of the steps of one_pass; 0 = by the labels")
 #define SEED INTEGER("seed", 0, EXACT_MAX, "1", "of every random choice")
 #define STRENGTH REAL("strength", 1e-6, 1e6, NULL, "how closely to fit (C of an SVM)")
 #define TOLERANCE                                                                                  \
@@ -93,7 +95,7 @@ static const struct job_field finetune_fields[] = {
     BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
-    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
+    MAX_ATTEMPTS, MEMORY_MB, METHOD, ONE_PASS, PATIENCE, RATE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
     TOLERANCE, WORD_GAP, WORD_MAX,
 };
 

@@ -134,6 +134,8 @@ static int set_params(struct finetune *f, struct err_buf *e)
     p->strength = spec_number(spec, "strength", p->strength);
     p->char_weight = spec_number(spec, "char_weight", p->char_weight);
     p->tolerance = spec_number(spec, "tolerance", p->tolerance);
+    p->one_pass = spec_number(spec, "one_pass", p->one_pass) > 0;
+    p->rate = spec_number(spec, "rate", p->rate);
     if (job_field(JOB_FINETUNE, "class_weight") && job_spec_has(spec, "class_weight")) {
         bool is_balanced = strcmp(job_spec_text(spec, "class_weight"), "balanced") == 0;
         p->class_weight = is_balanced ? BAG_CLASS_BALANCED : BAG_CLASS_EQUAL;
@@ -184,7 +186,10 @@ static int read_split(struct finetune *f, struct snapshot *s, const char *split,
     if (strcmp(split, "train") == 0) {
         s->limit = (int64_t)spec_number(f->run->spec, "limit_train", 0);
     }
-    struct bag_data *data = bag_data_new(&f->params, e);
+    struct bag_params params = f->params;
+    params.one_pass =
+        params.one_pass && strcmp(split, "train") == 0; /* dev is kept, to be scored */
+    struct bag_data *data = bag_data_new(&params, e);
     if (!data) {
         return ERR_NOMEM;
     }
@@ -228,6 +233,9 @@ static int open_base(struct run *run, void *data, struct err_buf *e)
 {
     struct finetune *f = data;
     const char *base = job_spec_text(run->spec, "base");
+    if (f->params.one_pass && strcmp(base, "auto") == 0) {
+        return 0; /* one pass starts from nothing */
+    }
     int rc = model_open_base(run, f->resume.is_pinned ? f->resume.base : base, &f->base, e);
     if (f->resume.is_pinned && rc != 0 && rc != ERR_UNREACHABLE) {
         unpin(f, e->text);
@@ -608,6 +616,8 @@ static int resolve_spec(const struct finetune *f, struct buf *out, struct err_bu
     rc = rc == 0 ? json_set(map, "strength", json_new_real(p->strength)) : rc;
     rc = rc == 0 ? json_set(map, "char_weight", json_new_real(p->char_weight)) : rc;
     rc = rc == 0 ? json_set(map, "tolerance", json_new_real(p->tolerance)) : rc;
+    rc = rc == 0 ? json_set(map, "one_pass", json_new_bool(p->one_pass)) : rc;
+    rc = rc == 0 ? json_set(map, "rate", json_new_real(p->rate)) : rc;
     rc = rc == 0 ? json_dump(map, out) : rc;
     json_free(map);
     buf_close(&given);
