@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static long fail_countdown;
 
@@ -54,6 +55,24 @@ void *mem_new_aligned(size_t count, size_t size)
     }
     size_t bytes = (count * size + ALIGN - 1) / ALIGN * ALIGN;
     return aligned_alloc(ALIGN, bytes ? bytes : ALIGN);
+}
+
+void *mem_new_large(size_t count, size_t size)
+{
+    const size_t huge = (size_t)2 << 20;
+    if (overflows(count, size) || count * size < huge) {
+        return mem_new_array(count, size);
+    }
+    if (count * size > SIZE_MAX - huge || should_fail()) {
+        return NULL;
+    }
+    size_t bytes = (count * size + huge - 1) / huge * huge;
+    void *block = aligned_alloc(huge, bytes);
+    if (block) {
+        (void)madvise(block, bytes, MADV_HUGEPAGE); /* a hint: without it there are small pages */
+        memset(block, 0, count * size);
+    }
+    return block;
 }
 
 void mem_free(void *block)

@@ -17,6 +17,8 @@ void *mem_new_array(size_t count, size_t size);
 void *mem_resize_array(void *block, size_t count, size_t size);
 /* Uninitialised, aligned to 64 bytes for vector loads; NULL on overflow or no memory. */
 void *mem_new_aligned(size_t count, size_t size);
+/* Zeroed, and in huge pages where the system lends them: for tables that are read all over. */
+void *mem_new_large(size_t count, size_t size);
 void mem_free(void *block);
 /* Copies length bytes and adds a NUL. */
 char *mem_string(const char *text, size_t length);

@@ -7,6 +7,7 @@
  */
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "tests/bench/jsonl.h"
 #include "worker/model/bag/bag.h"
 
 #include <math.h>
@@ -15,105 +16,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* --- JSON strings -------------------------------------------------------------------------------
- */
-
-static size_t put_utf8(char *out, uint32_t p)
-{
-    if (p < 0x80) {
-        out[0] = (char)p;
-        return 1;
-    }
-    if (p < 0x800) {
-        out[0] = (char)(0xc0 | (p >> 6));
-        out[1] = (char)(0x80 | (p & 0x3f));
-        return 2;
-    }
-    if (p < 0x10000) {
-        out[0] = (char)(0xe0 | (p >> 12));
-        out[1] = (char)(0x80 | ((p >> 6) & 0x3f));
-        out[2] = (char)(0x80 | (p & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | (p >> 18));
-    out[1] = (char)(0x80 | ((p >> 12) & 0x3f));
-    out[2] = (char)(0x80 | ((p >> 6) & 0x3f));
-    out[3] = (char)(0x80 | (p & 0x3f));
-    return 4;
-}
-
-static uint32_t hex4(const char *p)
-{
-    char digits[5] = {0};
-    memcpy(digits, p, 4);
-    return (uint32_t)strtoul(digits, NULL, 16);
-}
-
-/* One escape at p (after the backslash) to out; returns how many bytes of input it took. */
-static size_t unescape(const char *p, const char *end, char *out, size_t *length)
-{
-    static const char from[] = "nrtbf";
-    static const char to[] = "\n\r\t\b\f";
-    const char *plain = *p ? strchr(from, *p) : NULL;
-    if (*p != 'u' || end - p < 5) {
-        out[(*length)++] = plain ? to[plain - from] : *p;
-        return 1;
-    }
-    uint32_t point = hex4(p + 1);
-    size_t used = 5;
-    if (point >= 0xd800 && point < 0xdc00 && end - p >= 11 && p[5] == '\\' && p[6] == 'u') {
-        point = 0x10000 + ((point - 0xd800) << 10) + (hex4(p + 7) - 0xdc00);
-        used = 11;
-    }
-    *length += put_utf8(out + *length, point);
-    return used;
-}
-
-/* The string value of key in the object at line, unescaped in place; an empty span when absent. */
-static struct span find_value(char *line, char *end, const char *key)
-{
-    char *at = memmem(line, (size_t)(end - line), key, strlen(key));
-    at = at ? memchr(at + strlen(key), '"', (size_t)(end - at) - strlen(key)) : NULL;
-    if (!at) {
-        return (struct span){0};
-    }
-    char *start = ++at;
-    size_t length = 0;
-    while (at < end && *at != '"') {
-        if (*at == '\\' && at + 1 < end) {
-            at += 1 + unescape(at + 1, end, start, &length);
-        } else {
-            start[length++] = *at++;
-        }
-    }
-    return span_make(start, length);
-}
-
 static void die(const char *what, const char *detail)
 {
     fprintf(stderr, "bag_train: %s: %s\n", what, detail);
     exit(1);
-}
-
-typedef void on_sample(void *data, struct span text, struct span label);
-
-static void read_samples(const char *path, on_sample *on, void *data)
-{
-    FILE *f = fopen(path, "r");
-    if (!f) {
-        die("cannot open", path);
-    }
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t length;
-    while ((length = getline(&line, &room, f)) > 0) {
-        /* the label is found first: reading the text unescapes in place */
-        struct span label = find_value(line, line + length, "\"label\":");
-        struct span text = find_value(line, line + length, "\"text\":");
-        on(data, text, label);
-    }
-    free(line);
-    fclose(f);
 }
 
 /* --- settings -----------------------------------------------------------------------------------
@@ -135,6 +41,7 @@ static void set_param(struct bag_params *p, const char *setting)
         {"char_min", &p->features.char_min, NULL},
         {"char_max", &p->features.char_max, NULL},
         {"count_min", &p->feature_count_min, NULL},
+        {"features_max", &p->features_max, NULL},
         {"strength", NULL, &p->strength},
         {"char_weight", NULL, &p->char_weight},
         {"epochs", &p->epochs, NULL},
@@ -244,7 +151,7 @@ static void score(const struct bag_model *m, const char *path)
     if (!s.predictor || !s.probs || !s.cells) {
         die("cannot score", "out of memory");
     }
-    read_samples(path, score_sample, &s);
+    jsonl_read(path, score_sample, &s);
     print_scores(&s);
     bag_predictor_free(s.predictor);
     mem_free(s.probs);
@@ -262,7 +169,7 @@ static struct bag_data *load(const struct bag_params *p, const char *path)
     if (!d) {
         die("cannot start", e.text);
     }
-    read_samples(path, add_sample, d);
+    jsonl_read(path, add_sample, d);
     return d;
 }
 

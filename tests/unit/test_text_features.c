@@ -105,6 +105,36 @@ static void test_text_features_short_way_agrees_with_long(void **state)
         assert_int_equal(x.count, words_of(&y, want));
         assert_memory_equal(x.features, want, x.count * sizeof *want);
     }
+    text_extractor_close(&x);
+    text_extractor_close(&y);
+}
+
+/* So do Hangul letters that stand alone, as in laughter, and join with neighbours or do not. */
+static void test_text_features_short_way_joins_no_letters(void **state)
+{
+    (void)state;
+    const struct text_spec alone = {.word_max = 1};
+    const struct text_spec both = {.word_max = 1, .char_min = 1, .char_max = 1};
+    static const int32_t before[] = {' ', 0xac00, 0xac01, 0x1100, 0x1161, 'a'};
+    struct text_extractor x;
+    struct text_extractor y;
+    text_extractor_init(&x);
+    text_extractor_init(&y);
+    for (int32_t p = 0x3130; p < 0x3190; p++) {
+        for (int32_t q = 0x3130; q < 0x3190; q++) {
+            for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+                uint8_t text[16];
+                struct text_feature want[16];
+                size_t n = (size_t)utf8proc_encode_char(before[i], text);
+                n += (size_t)utf8proc_encode_char(p, text + n);
+                n += (size_t)utf8proc_encode_char(q, text + n);
+                assert_int_equal(text_extract(&x, &alone, (char *)text, n, NULL), 0);
+                assert_int_equal(text_extract(&y, &both, (char *)text, n, NULL), 0);
+                assert_int_equal(x.count, words_of(&y, want));
+                assert_memory_equal(x.features, want, x.count * sizeof *want);
+            }
+        }
+    }
     struct err_buf e = {{0}};
     assert_int_equal(text_extract(&x, &alone, "a\xed\xa0\x80", 4, &e), ERR_DATA);
     assert_non_null(strstr(e.text, "byte 1"));
@@ -118,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_text_features_are_counted),
         cmocka_unit_test(test_text_features_have_golden_keys),
         cmocka_unit_test(test_text_features_short_way_agrees_with_long),
+        cmocka_unit_test(test_text_features_short_way_joins_no_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,36 @@ static void test_text_normalize_agrees_with_utf8proc(void **state)
     text_points_close(&t);
 }
 
+/* Typed Hangul letters become syllables where they join, and the short cut knows where. */
+static void test_text_normalize_joins_letters_as_utf8proc(void **state)
+{
+    (void)state;
+    static const int32_t before[] = {' ', 'a', 0xac00, 0xac01, 0x1100, 0x1161, 0x11a8};
+    struct text_points t;
+    text_points_init(&t);
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
+        for (int32_t p = 0x3130; p < 0x3190; p++) {
+            for (int32_t q = 0x3130; q < 0x3190; q++) {
+                uint8_t text[32];
+                utf8proc_ssize_t n = utf8proc_encode_char(before[i], text);
+                n += utf8proc_encode_char(p, text + n);
+                n += utf8proc_encode_char(q, text + n);
+                n += utf8proc_encode_char(0x3161, text + n);
+                int32_t want[64];
+                utf8proc_option_t options =
+                    (utf8proc_option_t)(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
+                                        UTF8PROC_IGNORE);
+                utf8proc_ssize_t count = utf8proc_decompose(text, n, want, 64, options);
+                count = utf8proc_normalize_utf32(want, count, UTF8PROC_COMPOSE);
+                assert_int_equal(text_normalize(&t, (char *)text, (size_t)n, NULL), 0);
+                assert_int_equal(t.count, count);
+                assert_memory_equal(t.points, want, t.count * sizeof *want);
+            }
+        }
+    }
+    text_points_close(&t);
+}
+
 /* What is not UTF-8 is refused with the offset of the first bad byte. */
 static void test_text_normalize_refuses_bad_bytes(void **state)
 {
@@ -133,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_normalize_folds_case_and_form),
         cmocka_unit_test(test_text_normalize_agrees_with_utf8proc),
+        cmocka_unit_test(test_text_normalize_joins_letters_as_utf8proc),
         cmocka_unit_test(test_text_normalize_refuses_bad_bytes),
         cmocka_unit_test(test_text_segment_cuts_by_script),
     };

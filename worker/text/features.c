@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum { TOKEN_SEED = 0x77 };
-enum { BOUNDARY = 0x20 }; /* stands for white space and for either end of the text */
+enum { FEW = 64, FEW_BITS = 256 }; /* tokens of a short text */
+enum { BOUNDARY = 0x20 };          /* stands for white space and for either end of the text */
 
 bool text_spec_equals(const struct text_spec *a, const struct text_spec *b)
 {
@@ -107,16 +108,56 @@ static inline void count_key(struct text_extractor *x, size_t mask, uint32_t key
     x->slots[at] = (uint32_t)++x->count;
 }
 
+/* A token that is being hashed, and where finished ones go. */
+struct hashing {
+    uint32_t *out;
+    uint64_t h;
+    enum text_class open;
+};
+
+/* Goes on with the open token, or ends it and opens another. */
+static inline void hash_point(struct hashing *s, uint32_t point, enum text_class class)
+{
+    if (text_token_continues(s->open, class)) {
+        s->h = hash_step(s->h, point);
+        return;
+    }
+    if (s->open != TEXT_SPACE) {
+        *s->out++ = hash_key(s->h, TEXT_BLOCK_WORDS);
+    }
+    s->open = class == TEXT_MARK ? TEXT_WORD : class;
+    s->h = hash_step(TOKEN_SEED, point);
+}
+
+/* Hashes Hangul syllables from bytes[i] on, as long as there are any and three bytes behind them;
+ * returns where they end. */
+static inline size_t hash_syllables(struct hashing *s, const unsigned char *bytes, size_t i,
+                                    size_t length)
+{
+    const uint32_t first = 0xac00;
+    const uint32_t last = 0xd7a3;
+    for (; i + 3 <= length; i += 3) {
+        const unsigned char *p = bytes + i;
+        uint32_t point =
+            ((uint32_t)(p[0] & 0x0f) << 12) | ((uint32_t)(p[1] & 0x3f) << 6) | (p[2] & 0x3f);
+        uint32_t odd = ((p[0] & 0xf0u) ^ 0xe0) | ((p[1] & 0xc0u) ^ 0x80) | ((p[2] & 0xc0u) ^ 0x80);
+        if (odd || point < first || point > last) {
+            break;
+        }
+        hash_point(s, point, TEXT_WORD);
+    }
+    return i;
+}
+
 /* In one go from bytes to token hashes, as normalising, segmenting and hash_tokens do one after the
  * other; false when a code point is not simple, malformed or out of order. */
 static bool hash_simple_tokens(struct text_extractor *x, const char *text, size_t length)
 {
     const struct text__tables *tables = text__tables();
     const unsigned char *bytes = (const unsigned char *)text;
-    uint32_t *out = x->token_hash;
-    enum text_class open = TEXT_SPACE;
+    struct hashing s = {.out = x->token_hash, .open = TEXT_SPACE};
     uint32_t combining_before = 0;
-    uint64_t h = 0;
+    uint32_t before = 0;
     for (size_t i = 0; i < length;) {
         uint32_t p = bytes[i];
         size_t used = p < 0x80 ? 1 : utf8_next_long(bytes + i, length - i, &p);
@@ -124,36 +165,53 @@ static bool hash_simple_tokens(struct text_extractor *x, const char *text, size_
             return false;
         }
         i += used;
-        uint32_t folded = p;
-        uint32_t combining = 0;
-        enum text_class class = TEXT_WORD;
-        if (p < TEXT_TABLE_SIZE) {
-            folded = tables->entries[p].fold;
-            combining = tables->entries[p].combining;
-            class = (enum text_class)tables->entries[p].folded_class;
-        } else if (!text__is_hangul(p)) {
-            folded = text__fold(tables, p);
-            class = text__class(tables, folded);
+        if (text__is_hangul(p)) {
+            hash_point(&s, p, TEXT_WORD);
+            i = hash_syllables(&s, bytes, i, length);
+            combining_before = before = 0; /* syllables do not join with typed letters */
+            continue;
         }
+        bool is_in_table = p < TEXT_TABLE_SIZE;
+        uint32_t folded = text__fold(tables, p);
+        uint32_t combining = is_in_table ? tables->entries[p].combining : 0;
+        folded = folded || is_in_table ? folded : text__fold_jamo(tables, p, before);
         if (!folded || (combining != 0 && combining < combining_before)) {
             return false;
         }
         combining_before = combining;
-        if (text_token_continues(open, class)) {
-            h = hash_step(h, folded);
-            continue;
-        }
-        if (open != TEXT_SPACE) {
-            *out++ = hash_key(h, TEXT_BLOCK_WORDS);
-        }
-        open = class == TEXT_MARK ? TEXT_WORD : class;
-        h = hash_step(TOKEN_SEED, folded);
+        before = folded;
+        hash_point(&s, folded,
+                   is_in_table ? (enum text_class)tables->entries[p].folded_class
+                               : text__class(tables, folded));
     }
-    if (open != TEXT_SPACE) {
-        *out++ = hash_key(h, TEXT_BLOCK_WORDS);
+    if (s.open != TEXT_SPACE) {
+        *s.out++ = hash_key(s.h, TEXT_BLOCK_WORDS);
     }
-    x->token_count = (size_t)(out - x->token_hash);
+    x->token_count = (size_t)(s.out - x->token_hash);
     return true;
+}
+
+/* Counts the tokens of a short text without the table: most are there once, and a bit for each
+ * place they may have tells those. */
+static void count_few_tokens(struct text_extractor *x)
+{
+    uint64_t seen[FEW_BITS / 64] = {0};
+    x->count = 0;
+    for (size_t i = 0; i < x->token_count; i++) {
+        uint32_t key = x->token_hash[i];
+        uint64_t *word = &seen[(key >> 1) % FEW_BITS / 64];
+        uint64_t bit = (uint64_t)1 << ((key >> 1) % 64);
+        size_t at = *word & bit ? 0 : x->count;
+        while (at < x->count && x->features[at].key != key) {
+            at++;
+        }
+        *word |= bit;
+        if (at < x->count) {
+            x->features[at].count++;
+        } else {
+            x->features[x->count++] = (struct text_feature){.key = key, .count = 1};
+        }
+    }
 }
 
 static int hash_tokens(struct text_extractor *x, struct err_buf *e)
@@ -267,6 +325,13 @@ int text_extract(struct text_extractor *x, const struct text_spec *spec, const c
     size_t stream_count = 0;
     int rc = prepare(x, spec, text, length, &stream_count, e);
     if (rc) {
+        return rc;
+    }
+    if (spec->word_max == 1 && spec->word_gap < 2 && spec->char_max == 0 && x->token_count <= FEW) {
+        rc = grow((void **)&x->features, &x->capacity, FEW, sizeof *x->features, e);
+        if (rc == 0) {
+            count_few_tokens(x);
+        }
         return rc;
     }
     size_t features_max =

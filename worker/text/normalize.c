@@ -141,6 +141,9 @@ static bool fold_all_simple(struct text_points *t, const char *text, size_t leng
         size_t used = point < 0x80 ? 1 : utf8_next_long(p + i, length - i, &point);
         uint32_t folded = used ? text__fold(tables, point) : 0;
         uint32_t class = folded ? text__combining(tables, point) : 0;
+        if (used && !folded) {
+            folded = text__fold_jamo(tables, point, out > t->points ? out[-1] : 0);
+        }
         if (!folded || (class != 0 && class < class_before)) {
             return false;
         }

@@ -120,6 +120,9 @@ static void fill(void)
             .class = classify((uint32_t)point) & 0xf};
     }
     tables.entries[0].fold = ' ';
+    for (int32_t point = TEXT_JAMO_FIRST; point <= TEXT_JAMO_LAST; point++) {
+        tables.jamo[point - TEXT_JAMO_FIRST] = fold_alone(point);
+    }
     mark_composing();
     for (int32_t point = 0; point < TEXT_TABLE_SIZE; point++) {
         tables.entries[point].folded_class = tables.entries[tables.entries[point].fold].class;

@@ -21,8 +21,12 @@ struct text__entry {
     uint8_t folded_class : 4; /* and of what it becomes */
 };
 
+/* Hangul letters as they are typed, which become conjoining ones that may join to syllables. */
+enum { TEXT_JAMO_FIRST = 0x3131, TEXT_JAMO_LAST = 0x318e };
+
 struct text__tables {
     struct text__entry entries[TEXT_TABLE_SIZE];
+    uint16_t jamo[TEXT_JAMO_LAST - TEXT_JAMO_FIRST + 1]; /* what each becomes on its own, or 0 */
 };
 
 /* Thread-safe; static storage. Loops ask once, not for each code point. */
@@ -54,6 +58,25 @@ static inline uint32_t text__fold(const struct text__tables *t, uint32_t p)
         return ascii + (ascii >= 'A' && ascii <= 'Z' ? 32u : 0u);
     }
     return 0;
+}
+
+static inline bool text__is_leading_jamo(uint32_t p)
+{
+    return p >= 0x1100 && p < 0x1113;
+}
+
+/* What a typed Hangul letter becomes behind before (normalised), when they do not join, or 0: a
+ * leading consonant never joins with what is before it, a vowel only with a leading consonant, and
+ * a trailing one with whole syllables. */
+static inline uint32_t text__fold_jamo(const struct text__tables *t, uint32_t p, uint32_t before)
+{
+    if (p < TEXT_JAMO_FIRST || p > TEXT_JAMO_LAST) {
+        return 0;
+    }
+    uint32_t folded = t->jamo[p - TEXT_JAMO_FIRST];
+    bool is_vowel = folded >= 0x1161 && folded <= 0x1175;
+    bool stays = text__is_leading_jamo(folded) || (is_vowel && !text__is_leading_jamo(before));
+    return stays ? folded : 0;
 }
 
 static inline uint32_t text__combining(const struct text__tables *t, uint32_t p)

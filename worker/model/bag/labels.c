@@ -4,7 +4,7 @@
 #include "common/base/mem.h"
 #include "worker/model/bag/bag.h"
 
-/* Twice the most labels, so that probing always ends. */
+/* Twice the most labels, so that probing always ends; a power of two. */
 enum { LABEL_SLOTS = 2 * BAG_LABELS_MAX };
 
 void bag__labels_close(struct bag_labels *l)
@@ -61,9 +61,9 @@ int bag__labels_add(struct bag_labels *l, struct span name, uint32_t *ret, struc
     if (rc) {
         return rc;
     }
-    uint32_t at = hash_name(name) % l->slot_count;
+    uint32_t at = hash_name(name) & (l->slot_count - 1);
     while (l->slots[at] && !span_equals(l->names[l->slots[at] - 1], name)) {
-        at = (at + 1) % l->slot_count;
+        at = (at + 1) & (l->slot_count - 1);
     }
     if (l->slots[at] == 0) {
         if (l->count >= BAG_LABELS_MAX) {

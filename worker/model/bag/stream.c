@@ -65,7 +65,7 @@ static int resize_slots(struct bag_stream *s, uint32_t bits, struct err_buf *e)
 {
     struct bag_slot *old = s->slots;
     size_t old_count = s->slot_count;
-    struct bag_slot *slots = mem_new_array((size_t)1 << bits, sizeof *slots);
+    struct bag_slot *slots = mem_new_large((size_t)1 << bits, sizeof *slots);
     if (!slots) {
         return err_set(e, ERR_NOMEM, "cannot hold %zu features", s->used);
     }
