@@ -128,7 +128,7 @@ static int read_host(struct redis__url *url, struct span text, struct err_buf *e
         return err_set(e, ERR_INVALID, "redis url: the host is missing or malformed");
     }
     struct redis__host *seed = &url->seeds[url->seed_count++];
-    (void)snprintf(seed->name, sizeof seed->name, "%s", name);
+    memcpy(seed->name, name, strlen(name) + 1); /* its length was checked */
     (void)snprintf(seed->port, sizeof seed->port, "%u", (unsigned)port & 0xffffu);
     return 0;
 }
@@ -165,7 +165,7 @@ static int read_master(struct redis__url *url, struct span text, struct err_buf 
                        "redis url: behind the Sentinels write the master's name: "
                        "redis+sentinel://host:26379/NAME");
     }
-    (void)snprintf(url->master, sizeof url->master, "%s", name);
+    memcpy(url->master, name, strlen(name) + 1); /* its length was checked */
     if (query) {
         struct span value = cut(text, path_end + 1, text.length);
         size_t length = strlen(secret);
