@@ -35,6 +35,8 @@ enum { MARKETS_MAX = 256 };
             "seconds without a step after which it is stopped; 0 = never; none = by its own pace")
 
 /* Of training. Defaults NULL: measured ones, kept with the model. */
+#define AS_OF                                                                                      \
+    OTHER("as_of", TIME, 20, NULL, "use what was known before this time only: samples, and the base")
 #define BASE OTHER("base", BASE, 32, "auto", "what training starts from: auto, none, global, "     \
                    "champion or version:ID")
 #define CHAR_ACROSS BOOL("char_across", NULL, "character n-grams may span words")
@@ -92,7 +94,7 @@ static const struct job_field noop_fields[] = {
 };
 
 static const struct job_field finetune_fields[] = {
-    BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
+    AS_OF, BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, ONE_PASS, PATIENCE, RATE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
@@ -100,7 +102,7 @@ static const struct job_field finetune_fields[] = {
 };
 
 static const struct job_field evaluate_fields[] = {
-    BOOTSTRAP,
+    AS_OF, BOOTSTRAP,
     OTHER("from_job", JOB, 36, NULL, "the finetune whose version is measured"),
     MAX_ATTEMPTS, MEMORY_MB,
     BOOL("promote", "false", "compare with the champion, and promote when not worse"),
@@ -112,10 +114,11 @@ static const struct job_field evaluate_fields[] = {
 };
 
 static const struct job_field nightly_fields[] = {
-    BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
+    AS_OF, BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
-    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE, QUORUM, SEED, STALL_LIMIT_S, STRAGGLER_WAIT_S,
+    MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE,
+    BOOL("promote", "true", "promote what is not worse than the champion; else only measure"), QUORUM, SEED, STALL_LIMIT_S, STRAGGLER_WAIT_S,
     STRAGGLERS, STRENGTH, THREADS, TIME_LIMIT_S, TOLERANCE, WORD_GAP, WORD_MAX,
 };
 

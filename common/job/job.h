@@ -95,6 +95,7 @@ enum job_field_type {
     JOB_FIELD_JOB,     /* a job's id */
     JOB_FIELD_BASE,    /* auto|none|global|champion|version:ID */
     JOB_FIELD_REGION,  /* a region's name */
+    JOB_FIELD_TIME,    /* UTC: 2026-01-31T00:00:00Z */
     JOB_FIELD_TYPE_COUNT
 };
 
@@ -140,7 +141,7 @@ bool job_spec_is_given(const struct job_spec *spec, const char *name);
 int64_t job_spec_integer(const struct job_spec *spec, const char *name);
 double job_spec_real(const struct job_spec *spec, const char *name);
 bool job_spec_bool(const struct job_spec *spec, const char *name);
-/* CHOICE, TEXT, JOB, BASE and REGION. Borrowed. */
+/* CHOICE, TEXT, JOB, BASE, REGION and TIME. Borrowed. */
 const char *job_spec_text(const struct job_spec *spec, const char *name);
 /* MARKETS. */
 size_t job_spec_market_count(const struct job_spec *spec);

@@ -67,6 +67,31 @@ static bool is_base(const char *text)
            strspn(digits, "0123456789") == length;
 }
 
+/* The shape, and numbers within a month's and a day's bounds; the calendar is the record's. */
+static bool is_time(const char *text)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:ddZ";
+    static const struct {
+        int at, low, high;
+    } parts[] = {{5, 1, 12}, {8, 1, 31}, {11, 0, 23}, {14, 0, 59}, {17, 0, 59}};
+    if (strlen(text) != sizeof shape - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof shape - 1; i++) {
+        bool is_digit = text[i] >= '0' && text[i] <= '9';
+        if (shape[i] == 'd' ? !is_digit : text[i] != shape[i]) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        int value = (text[parts[i].at] - '0') * 10 + (text[parts[i].at + 1] - '0');
+        if (value < parts[i].low || value > parts[i].high) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int check_text(const struct job_field *f, const struct json *value, struct err_buf *e)
 {
     if (json_kind_of(value) != JSON_KIND_TEXT) {
@@ -93,6 +118,11 @@ static int check_text(const struct job_field *f, const struct json *value, struc
         return job_region_is_valid(text)
                    ? 0
                    : err_set(e, ERR_INVALID, "spec.%s: not a region's name", f->name);
+    case JOB_FIELD_TIME:
+        return is_time(text)
+                   ? 0
+                   : err_set(e, ERR_INVALID,
+                             "spec.%s: expected a time in UTC like 2026-01-31T00:00:00Z", f->name);
     default:
         return strlen(text) <= (size_t)f->max
                    ? 0
@@ -411,7 +441,7 @@ const char *job_spec_text(const struct job_spec *spec, const char *name)
 {
     enum job_field_type type = type_of(spec, name);
     bool is_text = type == JOB_FIELD_CHOICE || type == JOB_FIELD_TEXT || type == JOB_FIELD_JOB ||
-                   type == JOB_FIELD_BASE || type == JOB_FIELD_REGION;
+                   type == JOB_FIELD_BASE || type == JOB_FIELD_REGION || type == JOB_FIELD_TIME;
     return json_text_or(value_at(spec, name, is_text), "");
 }
 

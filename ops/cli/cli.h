@@ -94,6 +94,13 @@ struct cli_options {
     const char *running;
     const char *jitter;
     bool clocks;
+    /* backfills */
+    struct config_list patterns; /* --markets */
+    const char *from;
+    const char *to;
+    int64_t cap;
+    bool again;
+    bool promote;
     /* models */
     int64_t version_id;
     const char *output;
@@ -146,6 +153,7 @@ extern const struct cli_group cli_jobs_group;     /* jobs, job, wait, logs */
 extern const struct cli_group cli_cancel_group;   /* cancel */
 extern const struct cli_group cli_dead_group;     /* retry, dead */
 extern const struct cli_group cli_watch_group;    /* watch */
+extern const struct cli_group cli_backfill_group; /* backfill */
 extern const struct cli_group cli_schedule_group; /* schedule */
 extern const struct cli_group cli_queue_group;    /* queue, workers */
 extern const struct cli_group cli_model_group;    /* model */

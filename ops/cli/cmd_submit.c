@@ -2,6 +2,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/job/job.h"
+#include "ops/cli/backfill.h"
 #include "ops/cli/cli.h"
 #include "ops/cli/submit.h"
 
@@ -218,12 +219,14 @@ static int run_submit(struct cli *c)
 static int nightly_spec(struct cli *c, struct buf *spec)
 {
     struct buf markets;
+    char matched[16 * 1024];
     int rc = c->o.spec ? cli_read_file(c->o.spec, spec, &c->e) : 0;
-    if (rc == 0 && c->o.markets.count > 0) {
+    rc = rc ? rc : backfill_match(c, matched, sizeof matched);
+    if (rc == 0 && (c->o.markets.count > 0 || *matched)) {
         buf_init(&markets, MESSAGE_SPEC_MAX);
-        rc = buf_add_text(&markets, "markets=");
+        rc = buf_add_format(&markets, "markets=%s", matched);
         for (size_t i = 0; i < c->o.markets.count && rc == 0; i++) {
-            rc = buf_add_format(&markets, "%s%s", i ? "," : "", c->o.markets.items[i]);
+            rc = buf_add_format(&markets, "%s%s", i || *matched ? "," : "", c->o.markets.items[i]);
         }
         rc = rc ? rc : job_spec_set(JOB_NIGHTLY, buf_text(&markets), spec, &c->e);
         buf_close(&markets);
@@ -292,9 +295,10 @@ static int run_nightly(struct cli *c)
             tasks[i] = pg_text(r, i, 0);
         }
     }
-    int rc = count > 0 ? send_nightlies(c, tasks, count)
-                       : err_set(&c->e, ERR_NOTFOUND,
-                                 "no market has samples to train on: meridian data import --help");
+    int rc = count == 0             ? err_set(&c->e, ERR_NOTFOUND,
+                                              "no market has samples to train on: meridian data import --help")
+             : c->o.from || c->o.to ? backfill_run(c, tasks, count)
+                                    : send_nightlies(c, tasks, count);
     pg_result_free(r);
     return rc;
 }
@@ -337,8 +341,21 @@ static const struct config_entry submit_flags[] = {
 };
 
 static const struct config_entry nightly_flags[] = {
-    CLI_FLAG_MARKETS, FLAG_PRIORITY, FLAG_SET,  FLAG_SPEC,
-    CLI_FLAG_TASK,    FLAG_TIMEOUT,  FLAG_WAIT, FLAG_WATCH,
+    CLI_FLAG("again", CONFIG_BOOL, again, "with --from: also nights that have succeeded"),
+    CLI_FLAG_NUMBER("cap", CONFIG_INTEGER, cap, "1", 1, 100, "N nights at once, with --from"),
+    CLI_FLAG("from", CONFIG_TEXT, from, "DATE, the first of a range of nights: a backfill"),
+    CLI_FLAG_MARKETS,
+    CLI_FLAG("markets", CONFIG_LIST, patterns,
+             "PATTERN in quotes, 'EU/*' (of a region) or 'de-*'; may be repeated"),
+    FLAG_PRIORITY,
+    CLI_FLAG("promote", CONFIG_BOOL, promote, "with --from: promote too, not only measure"),
+    FLAG_SET,
+    FLAG_SPEC,
+    CLI_FLAG_TASK,
+    FLAG_TIMEOUT,
+    CLI_FLAG("to", CONFIG_TEXT, to, "DATE, the last of the range"),
+    FLAG_WAIT,
+    FLAG_WATCH,
 };
 
 static const struct cli_command commands[] = {
@@ -361,11 +378,21 @@ static const struct cli_command commands[] = {
     {.name = "nightly run",
      .args = "",
      .summary = "fine-tune, evaluate and promote, for each market",
-     .details = "Without --task: one nightly for each task that has samples. Without --market: "
-                "every market.",
+     .details =
+         "Without --task: one nightly for each task that has samples. Without --market: every "
+         "market.\n"
+         "With --from and --to it is a backfill, one object: a nightly for each night, oldest "
+         "first, at most --cap\n"
+         "at once, at priority -100 unless told otherwise, with the samples and bases of then, "
+         "measured and not\n"
+         "promoted. Nights that a market has done are left out, so the same range may be given "
+         "again. Hold it with\n"
+         "backfill pause ID, end it with cancel ID.",
      .examples =
          "  meridian nightly run --task support-intent --watch\n"
-         "  meridian nightly run --market de-DE --market fr-FR --set compare_scratch=true --wait",
+         "  meridian nightly run --market de-DE --market fr-FR --set compare_scratch=true --wait\n"
+         "  meridian nightly run --task support-intent --markets 'EU/*' --from 2026-01-01 --to "
+         "2026-01-31 --cap 2",
      CLI_FLAGS(nightly_flags),
      .run = run_nightly},
 };

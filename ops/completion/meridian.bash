@@ -37,6 +37,9 @@ schedule log
 schedule rm
 schedule run
 schedule next
+backfill list
+backfill pause
+backfill resume
 model list
 model show
 model diff
@@ -90,6 +93,9 @@ _meridian_flags() {
     "schedule rm") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule run") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule next") echo "--clocks --count --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "backfill list") echo "--all --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "backfill pause") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "backfill resume") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model list") echo "--all --market --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model show") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "model diff") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;

@@ -110,7 +110,9 @@ static int add_market(struct fanout *f, const struct core_plan *plan, const stru
     rc = rc ? rc : start_spec(night, JOB_EVALUATE, skip_test, spec);
     rc =
         rc ? rc : set_field(JOB_EVALUATE, spec, e, "from_job", span_of(core_id_format(tuned).text));
-    rc = rc ? rc : set_field(JOB_EVALUATE, spec, e, "promote", span_of("true"));
+    rc = rc ? rc
+            : set_field(JOB_EVALUATE, spec, e, "promote",
+                        span_of(job_spec_bool(night, "promote") ? "true" : "false"));
     return rc ? rc : add_child(f, plan, JOB_EVALUATE, market, "evaluate", tuned, spec, e);
 }
 

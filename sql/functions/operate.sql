@@ -43,6 +43,11 @@ DECLARE
 BEGIN
   -- Locks in the order of ids, as everybody who locks many jobs does.
   PERFORM FROM job j WHERE j.id = ANY (p_ids) OR j.parent = ANY (p_ids) ORDER BY j.id FOR UPDATE;
+  -- The nights of a backfill have children of their own.
+  IF EXISTS (SELECT FROM job j WHERE j.id = ANY (p_ids) AND j.kind = 'backfill' AND j.ended_at IS NULL) THEN
+    PERFORM job_cancel(ARRAY(SELECT n.id FROM job n JOIN job b ON b.id = n.parent
+      WHERE b.id = ANY (p_ids) AND b.kind = 'backfill' AND n.ended_at IS NULL ORDER BY n.id), p_actor);
+  END IF;
   FOR v_id IN SELECT j.id FROM job j
               WHERE j.parent = ANY (p_ids) AND j.ended_at IS NULL AND NOT j.id = ANY (p_ids)
   LOOP
@@ -80,7 +85,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = meridian, pg_temp AS 
 DECLARE
   v_blocker record;
 BEGIN
-  IF p_job.replayed_by IS NOT NULL THEN
+  IF p_job.kind = 'backfill' THEN
+    PERFORM refuse('a backfill is not retried', 'give the same range again: what has succeeded is not run again');
+  ELSIF p_job.replayed_by IS NOT NULL THEN
     PERFORM refuse(format('job %s was retried already, as %s', p_job.id, p_job.replayed_by));
   ELSIF p_job.state NOT IN ('failed', 'cancelled', 'rejected', 'skipped') THEN
     PERFORM refuse(format('job %s is %s: only a failed, cancelled, rejected or skipped job can be retried',

@@ -592,6 +592,7 @@ BEGIN
   RETURN QUERY SELECT schedule_start(v_schedule, z.timezone, z.markets, date_trunc('second', now()), NULL,
       p_actor, now())
     FROM schedule_zones(v_schedule) z ORDER BY z.timezone;
+  PERFORM wake();
 END $$;
 
 -- "UTC+05:30"

@@ -67,7 +67,8 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
              FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
        END AS worker_mono_ms,
   NULL::uuid AS kept_for -- in an answer of job_admit: the submission that this job is the answer to
-FROM meridian.job j;
+FROM meridian.job j
+WHERE j.kind <> 'backfill'; -- backfill.sql sees to those
 
 -- Reading -----------------------------------------------------------------------------------------
 
@@ -393,5 +394,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 DECLARE
   v_ids uuid[] := ARRAY(SELECT f.job FROM schedule_fire(p_term) AS f);
 BEGIN
+  v_ids := v_ids || ARRAY(SELECT b FROM backfill_step(p_term) AS b);
   RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (v_ids);
 END $$;

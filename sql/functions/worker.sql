@@ -163,7 +163,12 @@ $$;
 -- import is half visible: all ids up to as_of are committed. Taking equal content again gives the
 -- row that exists (with a newer as_of if members were erased meanwhile). No samples: id is null and
 -- nothing is stored.
-CREATE OR REPLACE FUNCTION meridian.snapshot_take(p_markets text[], p_task text, p_split text)
+-- With p_until, what was known then: as_of is the newest id that had been imported before. Since ids
+-- count up with the imports, samples that came later are out, and revisions of later make room for those
+-- of then; what was erased since is gone from every night. Imports that overlapped p_until, of another of
+-- the markets, may be in.
+CREATE OR REPLACE FUNCTION meridian.snapshot_take(p_markets text[], p_task text, p_split text,
+  p_until timestamptz DEFAULT NULL)
 RETURNS TABLE (id bigint, sha256 bytea, samples integer, labels integer, as_of bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 #variable_conflict use_column
@@ -187,6 +192,11 @@ BEGIN
   -- An erasure takes an id too: it must not lie behind as_of.
   SELECT coalesce(max(greatest(s.id, s.superseded_by)), 0) INTO v_as_of
   FROM meridian.sample s WHERE s.market = ANY (v_markets) AND s.task = p_task;
+  IF p_until IS NOT NULL THEN
+    SELECT coalesce(max(s.id), 0) INTO v_as_of
+    FROM meridian.sample s
+    WHERE s.market = ANY (v_markets) AND s.task = p_task AND s.imported_at < p_until;
+  END IF;
   SELECT sha256(coalesce(string_agg(r.digest, ''::bytea
            ORDER BY r.market COLLATE "C", r.external_id COLLATE "C"), ''::bytea)),
          count(*), count(DISTINCT r.label)
@@ -208,7 +218,11 @@ END $$;
 -- The version that a fine-tune starts from. p_base: auto (the market's champion, else the task's
 -- newest global base, else no row), champion, global, version:ID, none. source_loss is the loss of
 -- that version on its own dev split, measured when it was made: its texts may be in another region.
-CREATE OR REPLACE FUNCTION meridian.worker_read_base(p_market text, p_task text, p_base text)
+-- With p_until, auto, champion and global are what they were then; a global base counts by what it
+-- knows (its own as_of), so that a night that is made up for starts from the base of that night. Without,
+-- bases that were made for an earlier night are passed by.
+CREATE OR REPLACE FUNCTION meridian.worker_read_base(p_market text, p_task text, p_base text,
+  p_until timestamptz DEFAULT NULL)
 RETURNS TABLE (version bigint, artifact bytea, family text, market text, source_loss float8)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 #variable_conflict use_column
@@ -216,10 +230,20 @@ DECLARE
   v_id bigint;
 BEGIN
   IF p_base IN ('auto', 'champion') AND p_market IS NOT NULL THEN
-    SELECT c.version INTO v_id FROM meridian.champion c WHERE c.market = p_market AND c.task = p_task;
+    IF p_until IS NULL THEN
+      SELECT c.version INTO v_id FROM meridian.champion c WHERE c.market = p_market AND c.task = p_task;
+    ELSE
+      SELECT p.version INTO v_id FROM meridian.promotion p
+      WHERE p.market = p_market AND p.task = p_task AND p.at < p_until ORDER BY p.id DESC LIMIT 1;
+    END IF;
   END IF;
   IF p_base = 'global' OR (p_base = 'auto' AND v_id IS NULL) THEN
-    SELECT max(v.id) INTO v_id FROM meridian.version v WHERE v.market IS NULL AND v.task = p_task;
+    SELECT v.id INTO v_id FROM meridian.version v
+    WHERE v.market IS NULL AND v.task = p_task
+      AND CASE WHEN p_until IS NULL THEN v.spec ->> 'as_of' IS NULL
+               ELSE coalesce((v.spec ->> 'as_of')::timestamptz, v.created_at) <= p_until END
+    ORDER BY CASE WHEN p_until IS NOT NULL THEN coalesce((v.spec ->> 'as_of')::timestamptz, v.created_at) END DESC, v.id DESC
+    LIMIT 1;
   ELSIF p_base LIKE 'version:%' THEN
     v_id := substr(p_base, 9)::bigint;
   END IF;

@@ -6,6 +6,7 @@ SELECT j.id AS job, j.kind, j.market, j.task, j.region, j.state, j.priority, j.n
     WHEN j.cancel_requested_at IS NOT NULL THEN 'cancelling'
     WHEN n.open > 0 AND j.region IS NULL THEN 'children'
     WHEN d.needs IS NOT NULL THEN 'dependency'
+    WHEN b.paused_by IS NOT NULL THEN 'paused'
     WHEN j.not_before > now() THEN 'not_before'
     WHEN p.scope IS NOT NULL THEN 'paused'
     WHEN j.region IS NULL THEN 'scheduler'
@@ -17,6 +18,7 @@ SELECT j.id AS job, j.kind, j.market, j.task, j.region, j.state, j.priority, j.n
     WHEN j.cancel_requested_at IS NOT NULL THEN 'being cancelled by ' || j.cancel_requested_by
     WHEN n.open > 0 AND j.region IS NULL THEN n.open || ' of its jobs are open'
     WHEN d.needs IS NOT NULL THEN 'needs job ' || d.needs || ', which is ' || d.state
+    WHEN b.paused_by IS NOT NULL THEN 'backfill ' || b.job || ' is paused by ' || b.paused_by
     WHEN j.not_before > now() THEN 'not before ' ||
       to_char(j.not_before AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' ||
       CASE WHEN j.attempt > 0 THEN ', after attempt ' || j.attempt || ': ' ||
@@ -42,6 +44,10 @@ LEFT JOIN LATERAL (
   WHERE x.job = j.id AND CASE x.condition WHEN 'afterok' THEN o.state IS DISTINCT FROM 'succeeded'
     WHEN 'afternotok' THEN o.ended_at IS NULL OR o.state = 'succeeded' ELSE o.ended_at IS NULL END
   ORDER BY x.needs LIMIT 1) d ON true
+LEFT JOIN LATERAL (
+  SELECT x.job, x.paused_by FROM meridian.backfill x
+  WHERE x.paused_at IS NOT NULL AND x.job IN (j.id, j.parent, (SELECT q.parent FROM meridian.job q WHERE q.id = j.parent))
+  LIMIT 1) b ON true
 LEFT JOIN LATERAL (
   SELECT x.scope, x.name, x.paused_by FROM meridian.pause x
   WHERE x.scope = 'all' OR (x.scope = 'region' AND x.name = j.region)

@@ -444,6 +444,50 @@ static void test_scheduler_fires_a_schedule(void **state)
     bench_close(&b);
 }
 
+static void fail_the_base(struct bench *b, struct bench_worker *w)
+{
+    struct message_ready job;
+    (void)b;
+    assert_true(bench_claim(w, &job, 20000));
+    assert_string_equal(job.kind, "finetune");
+    assert_string_equal(job.market, "");
+    bench_result(w, &job, MESSAGE_FAILED, "DATA");
+}
+
+/* Two nights, one at a time: the second is made when the first has ended, a pause holds what has
+ * not started, and the whole ends with the last night. */
+static void test_scheduler_works_through_a_backfill(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "backfill");
+    b.scheduler = bench_start(&b, "backfill.log");
+    (void)bench_ask(&b, "SELECT meridian.backfill_start('intent', '{de-*}', '2026-01-01',"
+                        " '2026-01-02', 1, NULL, NULL, false, 'test')");
+    const char *const queued = "SELECT count(*) FROM meridian.job WHERE kind = 'finetune' AND"
+                               " state = 'queued' AND spec ->> 'as_of' = '2026-01-02T00:00:00Z'";
+    assert_true(bench_eventually(&b, queued, "1", BENCH_WAIT_MS));
+    (void)bench_ask(&b, "SELECT meridian.backfill_pause(job, 'test') FROM meridian.backfill");
+    assert_true(bench_eventually(&b, queued, "0", BENCH_WAIT_MS));
+    (void)bench_ask(&b, "SELECT meridian.backfill_resume(job, 'test') FROM meridian.backfill");
+    assert_true(bench_eventually(&b, queued, "1", BENCH_WAIT_MS));
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    fail_the_base(&b, &w);
+    assert_true(bench_eventually(
+        &b,
+        "SELECT string_agg(night || ' ' || state, ', ' ORDER BY night) FROM meridian.job"
+        " WHERE kind = 'nightly' AND night = '2026-01-01'",
+        "2026-01-01 failed", BENCH_WAIT_MS));
+    fail_the_base(&b, &w);
+    assert_true(bench_eventually(&b, "SELECT state || ' ' || failed FROM report.backfill",
+                                 "failed 2", BENCH_WAIT_MS));
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job WHERE kind = 'evaluate'"
+                                      " AND spec ->> 'promote' = 'false'"),
+                        "2");
+    bench_close(&b);
+}
+
 /* A result that the record refuses fails the attempt with the record's words, and nothing of it is
  * kept. */
 static void test_scheduler_fails_a_result_that_cannot_be_recorded(void **state)
@@ -680,6 +724,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_sees_pause_resume_and_cancel),
         cmocka_unit_test(test_scheduler_expands_and_closes_a_nightly),
         cmocka_unit_test(test_scheduler_fires_a_schedule),
+        cmocka_unit_test(test_scheduler_works_through_a_backfill),
         cmocka_unit_test(test_scheduler_fails_a_result_that_cannot_be_recorded),
         cmocka_unit_test(test_scheduler_check_tells_whether_a_leader_works),
         cmocka_unit_test(test_scheduler_survives_kill_9),

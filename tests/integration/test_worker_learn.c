@@ -202,6 +202,35 @@ static void test_learn_explains_what_is_missing(void **state)
     assert_int_equal(worker_stop(f, pid), 0);
 }
 
+/* With as_of, training, testing and the base are those of then; the champion of today is no base.
+ */
+static void test_learn_uses_what_was_known_then(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    char all[32], known[32];
+    pid_t pid = worker_start(f, "then", "emea", "30s");
+    sql(f, all, sizeof all,
+        "SELECT count(*) FROM meridian.sample WHERE market = 'de-DE' AND split = 'train'");
+    sql(f, known, sizeof known,
+        "SELECT count(*) FROM meridian.sample WHERE market = 'de-DE' AND split = 'train'"
+        " AND id <= (SELECT max(id) FROM meridian.sample WHERE market = 'de-DE' AND id <= 100)");
+    expect_failure(f, "finetune", "{\"as_of\": \"2025-12-31T00:00:00Z\"}", "DATA",
+                   "market 'de-DE' has no train samples for task 'support-intent'");
+    sql(f, NULL, 0,
+        "UPDATE meridian.sample SET imported_at = CASE WHEN id <= 100 THEN "
+        "'2026-01-01'::timestamptz"
+        " ELSE now() END WHERE market = 'de-DE'");
+    struct json *made = learn(f, "finetune", "{\"as_of\": \"2026-01-02T00:00:00Z\"}", &j);
+    const struct json *version = json_get(made, "version");
+    assert_int_equal(json_kind_of(json_get(version, "base_version")), JSON_KIND_NULL);
+    assert_int_equal(json_integer_or(json_get(json_get(version, "train_snapshot"), "samples"), -1),
+                     atoi(known));
+    assert_true(atoi(known) > 0 && atoi(known) < atoi(all));
+    json_free(made);
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
 /* A champion that cannot be read does not stop the night's training; its comparison says what to
  * do.
  */
@@ -284,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_learn_from_samples_to_champion),
         cmocka_unit_test(test_learn_is_the_same_on_two_workers),
         cmocka_unit_test(test_learn_explains_what_is_missing),
+        cmocka_unit_test(test_learn_uses_what_was_known_then),
         cmocka_unit_test(test_learn_goes_on_without_a_readable_base),
         cmocka_unit_test(test_learn_notices_changed_texts), /* last: it breaks the samples */
     };

@@ -112,16 +112,29 @@ static void test_job_spec_values(void **state)
     (void)state;
     struct job_spec *spec =
         parse(JOB_FINETUNE, "{\"epochs\":5,\"strength\":2,\"markets\":[\"de-DE\",\"fr-FR\"],"
-                            "\"base\":\"version:42\",\"seed\":null}");
+                            "\"base\":\"version:42\",\"seed\":null,"
+                            "\"as_of\":\"2026-01-31T23:59:59Z\"}");
     assert_int_equal(job_spec_integer(spec, "epochs"), 5);
     assert_true(job_spec_real(spec, "strength") == 2.0);
     assert_int_equal(job_spec_market_count(spec), 2);
     assert_string_equal(job_spec_market(spec, 1), "fr-FR");
     assert_string_equal(job_spec_text(spec, "base"), "version:42");
+    assert_string_equal(job_spec_text(spec, "as_of"), "2026-01-31T23:59:59Z");
     assert_int_equal(job_spec_integer(spec, "seed"), 1);
     assert_false(job_spec_is_given(spec, "seed"));
     job_spec_free(spec);
 }
+
+static const char *const no_times[] = {"",
+                                       "2026-01-31",
+                                       "2026-01-31T00:00:00",
+                                       "2026-01-31 00:00:00Z",
+                                       "2026-13-31T00:00:00Z",
+                                       "2026-01-00T00:00:00Z",
+                                       "2026-01-31T24:00:00Z",
+                                       "2026-01-31T00:60:00Z",
+                                       "2026-01-31T00:00:0xZ",
+                                       "2026-01-31T00:00:00Zz"};
 
 /* Every refusal is one line that names the field. */
 static void test_job_spec_refusals(void **state)
@@ -147,6 +160,12 @@ static void test_job_spec_refusals(void **state)
     expect_refusal(JOB_FINETUNE, "{\"markets\":[7]}", "spec.markets[0]: not a market's code");
     expect_refusal(JOB_EVALUATE, "{\"from_job\":\"7\"}", "spec.from_job: not a job's id");
     expect_refusal(JOB_NOOP, "{\"region\":\"EU\"}", "spec.region: not a region's name");
+    for (size_t i = 0; i < sizeof no_times / sizeof *no_times; i++) {
+        char spec[64];
+        (void)snprintf(spec, sizeof spec, "{\"as_of\":\"%s\"}", no_times[i]);
+        expect_refusal(JOB_NIGHTLY, spec,
+                       "spec.as_of: expected a time in UTC like 2026-01-31T00:00:00Z");
+    }
     expect_refusal(JOB_NOOP, "[]", "spec: expected a map, got a list");
     expect_refusal(JOB_NOOP, "{", "spec: line 1, column 1: the text ends too early");
     expect_refusal(JOB_SCORE, "{}", "kind: score is not in this release");

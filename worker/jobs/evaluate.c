@@ -110,6 +110,7 @@ static int read_record(struct run *run, void *data, struct err_buf *e)
     const char *task = run->job->task[0] ? run->job->task : v->challenger.model.task;
     v->snapshot = (struct snapshot){.markets = v->markets, .task = task};
     v->snapshot.split = job_spec_text(run->spec, "split");
+    v->snapshot.until = run_as_of(run);
     if (rc == 0 && strcmp(task, v->challenger.model.task) != 0) {
         rc = err_set(e, ERR_DATA, "version %lld is for task '%s', not '%s'",
                      (long long)v->challenger.model.version, v->challenger.model.task, task);

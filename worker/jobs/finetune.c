@@ -179,6 +179,7 @@ static int read_split(struct finetune *f, struct snapshot *s, const char *split,
                            .market_count = f->market_count,
                            .task = f->run->job->task,
                            .split = split,
+                           .until = run_as_of(f->run),
                            .wanted = f->resume.is_pinned ? pinned : NULL};
     if (f->resume.is_pinned && !pinned[0]) {
         return 0; /* there were none then */

@@ -66,7 +66,7 @@ static int open_selected(struct run *run, const char *sql, const char *const *pa
 int model_open_base(struct run *run, const char *base, struct model *ret, struct err_buf *e)
 {
     const char *market = run->job->market[0] ? run->job->market : NULL;
-    const char *params[] = {market, run->job->task, base};
+    const char *params[] = {market, run->job->task, base, run_as_of(run)};
     *ret = (struct model){.source_loss = (double)NAN};
     if (strcmp(base, "none") == 0) {
         return 0;
@@ -74,8 +74,8 @@ int model_open_base(struct run *run, const char *base, struct model *ret, struct
     int rc =
         open_selected(run,
                       "SELECT version, encode(artifact, 'hex'), family, market, $2, source_loss"
-                      " FROM meridian.worker_read_base($1, $2, $3)",
-                      params, 3, ret, e);
+                      " FROM meridian.worker_read_base($1, $2, $3, $4::timestamptz)",
+                      params, 4, ret, e);
     if (rc == 0 && ret->version == 0 && strcmp(base, "auto") != 0) {
         return err_set(e, ERR_DATA, "base '%s': there is no such version for task '%s'", base,
                        run->job->task);

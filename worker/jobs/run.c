@@ -13,6 +13,11 @@
 
 enum { NAP_MS = 20, BACKOFF_MS_MIN = 100, BACKOFF_MS_MAX = 5000 };
 
+const char *run_as_of(const struct run *run)
+{
+    return job_spec_has(run->spec, "as_of") ? job_spec_text(run->spec, "as_of") : NULL;
+}
+
 struct message_progress run_progress_of(const char *phase, double done)
 {
     struct message_progress p = {

@@ -49,6 +49,8 @@ void run_log(struct run *run, const char *format, ...) __attribute__((format(pri
 bool run_is_cancelled(struct run *run);
 bool run_wants_save(struct run *run);
 void run_saved(struct run *run);
+/* spec.as_of, or NULL: what came after that time shall not be used. Borrowed from the spec. */
+const char *run_as_of(const struct run *run);
 
 /* Sleeps up to ms, ending early when the job is cancelled: then ERR_CANCELLED. */
 MUST_CHECK int run_sleep(struct run *run, int64_t ms, struct err_buf *e);

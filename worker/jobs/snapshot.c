@@ -34,15 +34,16 @@ static int take(struct pg_sync *db, struct snapshot *s, struct err_buf *e)
         buf_close(&markets);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
-    const char *params[] = {markets.data, s->task, s->split, s->wanted};
+    const char *params[] = {markets.data, s->task, s->split, s->wanted ? s->wanted : s->until};
     rc = pg_sync_exec(db,
-                      s->wanted ? "SELECT encode(sha256, 'hex'), samples, labels, as_of"
-                                  " FROM meridian.snapshot WHERE sha256 = decode($4, 'hex')"
-                                  " AND markets @> $1::text[] AND markets <@ $1::text[]"
-                                  " AND task = $2 AND split = $3 AND erased_at IS NULL"
-                                : "SELECT encode(sha256, 'hex'), samples, labels, as_of"
-                                  " FROM meridian.snapshot_take($1::text[], $2, $3)",
-                      params, s->wanted ? 4 : 3, &result, e);
+                      s->wanted
+                          ? "SELECT encode(sha256, 'hex'), samples, labels, as_of"
+                            " FROM meridian.snapshot WHERE sha256 = decode($4, 'hex')"
+                            " AND markets @> $1::text[] AND markets <@ $1::text[]"
+                            " AND task = $2 AND split = $3 AND erased_at IS NULL"
+                          : "SELECT encode(sha256, 'hex'), samples, labels, as_of"
+                            " FROM meridian.snapshot_take($1::text[], $2, $3, $4::timestamptz)",
+                      params, 4, &result, e);
     if (rc == 0 && pg_rows(result) == 0) {
         pg_result_free(result);
         rc = err_set(e, ERR_NOTFOUND, "snapshot %.64s cannot be read any more", s->wanted);

@@ -25,6 +25,7 @@ struct snapshot {
     const char *task;
     const char *split;
     int64_t limit;      /* at most so many samples, spread evenly over all; 0 = all */
+    const char *until;  /* only what was imported before, as spec.as_of; NULL: all */
     const char *wanted; /* this one, by its hash, instead of a new one; NULL = a new one */
     /* read only */
     char sha256[SHA256_HEX_SIZE];
