@@ -27,6 +27,10 @@ BEGIN
     UPDATE leader SET expires_at = v_until;
     RETURN QUERY SELECT v_row.term, true;
   ELSE
+    IF v_row.expires_at > v_until + interval '1 minute' THEN
+      -- Written by a clock that was set back since: a leader that lives renews it, a dead one must not keep it.
+      UPDATE leader SET expires_at = v_until;
+    END IF;
     RETURN QUERY SELECT v_row.term, false;
   END IF;
 END $$;

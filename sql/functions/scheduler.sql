@@ -139,6 +139,18 @@ BEGIN
     FROM worker w WHERE w.state <> 'gone';
 END $$;
 
+-- A server whose clock was set back (or a standby with another clock that was promoted) must not leave
+-- leases that last until the old time comes again: nothing is granted for as long as a minute, so what
+-- ends later was written by another clock.
+CREATE OR REPLACE FUNCTION meridian.clock_mend()
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+  UPDATE meridian.attempt SET lease_expires_at = clock_timestamp() + interval '15 seconds'
+  WHERE ended_at IS NULL AND lease_expires_at > clock_timestamp() + interval '1 minute';
+  UPDATE meridian.worker SET seen_at = clock_timestamp()
+  WHERE state <> 'gone' AND seen_at > clock_timestamp() + interval '1 minute';
+$$;
+
 -- Attempts whose time is up: a worker stopped renewing, or never said that it holds what it was given
 -- (those from before assignment belong to nobody). Workers that were not seen for long are marked as
 -- gone (their next renewal brings them back).
@@ -149,6 +161,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM assert_term(p_term);
+  PERFORM clock_mend();
   UPDATE worker SET state = 'gone'
   WHERE state <> 'gone' AND seen_at < clock_timestamp() - p_gone_ms * interval '1 millisecond';
   RETURN QUERY
