@@ -101,6 +101,11 @@ struct cli_options {
     int64_t cap;
     bool again;
     bool promote;
+    /* simulate */
+    const char *until;
+    struct config_list workers;
+    struct config_list weights;
+    struct config_list limits;
     /* models */
     int64_t version_id;
     const char *output;
@@ -159,6 +164,7 @@ extern const struct cli_group cli_queue_group;    /* queue, workers */
 extern const struct cli_group cli_model_group;    /* model */
 extern const struct cli_group cli_predict_group;  /* predict */
 extern const struct cli_group cli_report_group;   /* report */
+extern const struct cli_group cli_simulate_group; /* simulate */
 extern const struct cli_group cli_help_group;     /* help, completion */
 
 #define CLI_GROUP(variable, table)                                                                 \
