@@ -14,6 +14,9 @@ struct settings {
     const char *role;
     int64_t ttl_ms;
     int64_t undelivered_ms;
+    int64_t priority_age_ms;
+    int64_t half_life_ms;
+    const char *metrics;
     int64_t memory_max_mb;
 };
 
@@ -46,6 +49,26 @@ static const struct config_entry entries[] = {
      .min = 16,
      .max = 1048576,
      .help = "MIB at most for a job that ran out of memory and runs once more with twice as much"},
+    {.name = "metrics",
+     .variable = "MERIDIAN_METRICS",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct settings, metrics),
+     .help = "HOST:PORT for GET /metrics and /healthz, such as 127.0.0.1:9464 (off)"},
+    {.name = "priority-age",
+     .variable = "MERIDIAN_PRIORITY_AGE",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct settings, priority_age_ms),
+     .fallback = "1h",
+     .max = 24.0 * 3600 * 1000,
+     .help = "TIME of waiting that is worth a point of priority, within a hundred; 0 = none"},
+    {.name = "share-half-life",
+     .variable = "MERIDIAN_SHARE_HALF_LIFE",
+     .type = CONFIG_DURATION,
+     .offset = offsetof(struct settings, half_life_ms),
+     .fallback = "1h",
+     .min = 60000,
+     .max = 30.0 * 24 * 3600 * 1000,
+     .help = "TIME after which half of what a market used is forgotten"},
     {.name = "undelivered-after",
      .variable = "MERIDIAN_UNDELIVERED_AFTER",
      .type = CONFIG_DURATION,
@@ -98,6 +121,9 @@ static int run(const struct settings *settings)
         .role = settings->role && settings->role[0] ? settings->role : NULL,
         .ttl_ms = settings->ttl_ms,
         .undelivered_ms = settings->undelivered_ms,
+        .priority_age_ms = settings->priority_age_ms,
+        .half_life_ms = settings->half_life_ms,
+        .metrics = settings->metrics && settings->metrics[0] ? settings->metrics : NULL,
         .memory_max_mb = settings->memory_max_mb,
     };
     struct err_buf e = {{0}};

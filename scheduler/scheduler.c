@@ -5,11 +5,13 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/message/message.h"
+#include "common/metrics/server.h"
 #include "common/pg/pg.h"
 #include "common/redis/redis.h"
 #include "scheduler/core/core.h"
 #include "scheduler/intake/intake.h"
 #include "scheduler/leadership/leadership.h"
+#include "scheduler/metrics.h"
 #include "scheduler/ready/ready.h"
 #include "scheduler/report/report.h"
 #include "scheduler/store/store.h"
@@ -32,6 +34,8 @@ enum {
     /* Results in one reply: two of the largest. Those behind them come again in three seconds. */
     REPORTS_BYTES_MAX = 2 * MESSAGE_RESULT_MAX + 65536,
     CLIENTS = 5,
+    BEAT_MS = 500,     /* how often the loop's lag is looked at */
+    SILENT_MS = 10000, /* a leader that heard nothing from the record for so long is not well */
     KEY_SIZE = 256,
     HOLDER_SIZE = 320
 };
@@ -41,6 +45,7 @@ struct scheduler {
     uv_loop_t loop;
     uv_signal_t signals[2];
     uv_timer_t tick;
+    uv_timer_t beat;
     uv_timer_t restart; /* the core, after it lost an answer */
     uv_timer_t stop_deadline;
     uv_idle_t later; /* what must not happen inside a callback of the core or the store */
@@ -57,8 +62,12 @@ struct scheduler {
     struct intake *intake;
     struct report *report;
     struct ready *ready;
-    bool is_started; /* the core is */
-    bool is_serving; /* the adapters are */
+    struct scheduler_metrics *metrics;
+    struct metrics_server *server; /* NULL unless asked for */
+    int64_t beat_ms;               /* when the beat is due */
+    int64_t answer_ms;             /* when the record last answered */
+    bool is_started;               /* the core is */
+    bool is_serving;               /* the adapters are */
     bool must_restart;
     bool has_lost_term;
     bool is_stopping;
@@ -138,6 +147,7 @@ static void on_later(uv_idle_t *idle)
 
 static void restart_later(struct scheduler *s)
 {
+    scheduler_metrics_restarted(s->metrics);
     s->must_restart = true;
     (void)uv_idle_start(&s->later, on_later); /* cannot fail with a callback */
 }
@@ -175,6 +185,12 @@ static void port_fault(void *self, const char *reason)
     restart_later(self);
 }
 
+static void port_assigned(void *self, int64_t queued_ms)
+{
+    struct scheduler *s = self;
+    scheduler_metrics_waited(s->metrics, (double)(clock_wall_ms() - queued_ms) / 1000);
+}
+
 static void port_ready(void *self, const struct core_record *job)
 {
     struct scheduler *s = self;
@@ -194,6 +210,7 @@ static void port_admitted(void *self, void *cookie, int status, const struct cor
 static void on_answer(const struct core_answer *answer, void *data)
 {
     struct scheduler *s = data;
+    s->answer_ms = clock_mono_ms();
     if (!s->is_started || s->must_restart || !leadership_is_leading(s->leadership)) {
         return; /* a new start reads again what this would have said */
     }
@@ -270,6 +287,8 @@ static void close_rest(struct scheduler *s)
     leadership_close(s->leadership);
     intake_close(s->intake);
     report_close(s->report);
+    metrics_server_close(s->server);
+    close_handle((uv_handle_t *)&s->beat);
     close_handle((uv_handle_t *)&s->tick);
     close_handle((uv_handle_t *)&s->restart);
     close_handle((uv_handle_t *)&s->later);
@@ -314,6 +333,45 @@ static void on_signal(uv_signal_t *handle, int number)
     core_halt(s);
     (void)uv_timer_start(&s->stop_deadline, on_stop_deadline, STOP_MS, 0); /* cannot fail */
     leadership_resign(s->leadership, on_resigned, s);
+}
+
+/* --- what others may know ------------------------------------------------------------------------
+ */
+
+static void on_beat(uv_timer_t *timer)
+{
+    struct scheduler *s = timer->data;
+    int64_t now = clock_mono_ms();
+    scheduler_metrics_lag(s->metrics, (double)(now - s->beat_ms) / 1000);
+    s->beat_ms = now + BEAT_MS;
+    (void)uv_timer_start(timer, on_beat, BEAT_MS, 0); /* cannot fail with a callback */
+}
+
+static int write_metrics(struct buf *out, void *data)
+{
+    struct scheduler *s = data;
+    struct scheduler_facts facts = {.core = s->core,
+                                    .is_leading = leadership_is_leading(s->leadership),
+                                    .is_ready = s->is_started && core_is_ready(s->core),
+                                    .term = leadership_term(s->leadership),
+                                    .is_postgresql_up = pg_is_ready(s->pg),
+                                    .is_redis_up = redis_is_ready(s->redis)};
+    return scheduler_metrics_write(s->metrics, &facts, out);
+}
+
+/* That it answers shows that the loop turns; progress is what the record says to it. */
+static bool is_healthy(char *why, size_t size, void *data)
+{
+    struct scheduler *s = data;
+    int64_t silent_ms = clock_mono_ms() - s->answer_ms;
+    bool is_leading = leadership_is_leading(s->leadership);
+    bool is_well = is_leading ? s->is_serving && silent_ms < SILENT_MS : pg_is_ready(s->pg_leader);
+    (void)snprintf(why, size, "%s",
+                   !is_leading      ? is_well ? "stands by" : "stands by, without the record"
+                   : !s->is_serving ? "leads, and loads the open jobs"
+                   : is_well        ? "leads"
+                                    : "leads, and the record has not answered for 10 s");
+    return is_well;
 }
 
 /* --- start ---------------------------------------------------------------------------------------
@@ -376,6 +434,8 @@ static int open_core(struct scheduler *s)
                                   .on_answer = on_answer,
                                   .on_lost = on_store_lost,
                                   .data = s,
+                                  .half_life_ms = s->options.half_life_ms,
+                                  .priority_age_ms = s->options.priority_age_ms,
                                   .live_ms = LIVE_MS,
                                   .undelivered_ms = (int)s->options.undelivered_ms,
                                   .gone_ms = GONE_MS};
@@ -388,9 +448,12 @@ static int open_core(struct scheduler *s)
         .now_ms = port_now,
         .random = port_random,
         .fault = port_fault,
+        .assigned = port_assigned,
         .store = store_port(s->store),
         .transport = {.self = s, .ready = port_ready, .admitted = port_admitted}};
     struct core_settings settings = core_settings_default;
+    settings.priority_age_ms = s->options.priority_age_ms;
+    settings.share_half_life_ms = s->options.half_life_ms;
     settings.memory_max_mb = (int)s->options.memory_max_mb;
     s->core = core_new(&ports, &settings);
     return s->core ? 0 : ERR_NOMEM;
@@ -430,21 +493,48 @@ static void open_handles(struct scheduler *s)
         (void)uv_signal_start(&s->signals[i], on_signal, numbers[i]); /* valid signals */
     }
     s->tick.data = s;
+    s->beat.data = s;
     s->restart.data = s;
     s->later.data = s;
     s->stop_deadline.data = s;
     /* None of these can fail. */
     (void)uv_timer_init(&s->loop, &s->tick);
+    (void)uv_timer_init(&s->loop, &s->beat);
     (void)uv_timer_init(&s->loop, &s->restart);
     (void)uv_timer_init(&s->loop, &s->stop_deadline);
     (void)uv_idle_init(&s->loop, &s->later);
     (void)uv_timer_start(&s->tick, on_tick, 1, 0);
+    s->beat_ms = clock_mono_ms() + BEAT_MS;
+    (void)uv_timer_start(&s->beat, on_beat, BEAT_MS, 0);
+}
+
+static int open_metrics(struct scheduler *s, struct err_buf *e)
+{
+    s->metrics = scheduler_metrics_new();
+    if (!s->metrics) {
+        return ERR_NOMEM;
+    }
+    struct metrics_server_options options = {.loop = &s->loop,
+                                             .address = s->options.metrics,
+                                             .write = write_metrics,
+                                             .is_healthy = is_healthy,
+                                             .data = s};
+    struct err_buf why = {{0}};
+    int rc = options.address ? metrics_server_new(&s->server, &options, &why) : 0;
+    if (rc) {
+        return err_set(e, rc, "--metrics: %s", why.text);
+    }
+    if (s->server) {
+        log_info("metrics on port %d", metrics_server_port(s->server));
+    }
+    return 0;
 }
 
 static int start(struct scheduler *s, struct err_buf *e)
 {
     make_holder(s);
-    int rc = open_clients(s, e);
+    int rc = open_metrics(s, e);
+    rc = rc ? rc : open_clients(s, e);
     rc = rc ? rc : open_core(s);
     rc = rc ? rc : open_adapters(s);
     if (rc && e->text[0] == '\0') {
@@ -476,6 +566,7 @@ int scheduler_run(const struct scheduler_options *options, struct err_buf *e)
     core_free(s->core);
     store_free(s->store);
     ready_free(s->ready);
+    scheduler_metrics_free(s->metrics);
     bool is_clean = uv_loop_close(&s->loop) == 0;
     log_info("stopped");
     if (is_clean) {

@@ -23,6 +23,9 @@ struct scheduler_options {
     const char *role; /* SET ROLE after connecting; NULL = none */
     int64_t ttl_ms;   /* of the leader's term */
     int64_t undelivered_ms;
+    int64_t priority_age_ms;
+    int64_t half_life_ms;
+    const char *metrics;   /* HOST:PORT to listen on; NULL: nowhere */
     int64_t memory_max_mb; /* of a job that ran out of memory and runs once more */
 };
 

@@ -67,7 +67,8 @@ BEGIN
     ELSIF v_role = 'meridian_scheduler' THEN
       EXECUTE format('GRANT SELECT ON meridian.region, meridian.market, meridian.task, meridian.job,
         meridian.dependency, meridian.worker, meridian.attempt, meridian.schedule, meridian.firing,
-        meridian.pause, meridian.leader, meridian.migration TO %I', v_role);
+        meridian.pause, meridian.leader, meridian.migration, meridian.run_limit, meridian.estimate,
+        meridian.market_use, meridian.leader_policy TO %I', v_role);
       -- Beside these, every function that takes the leader's term first.
       v_functions := ARRAY['leader_acquire', 'leader_resign'];
     ELSE -- meridian_worker

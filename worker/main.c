@@ -24,6 +24,9 @@ struct settings {
     int64_t threads;
     int64_t memory_mb;
     int64_t grace_ms;
+    const char *metrics;
+    struct config_list label;
+    char labels[JOB_LABELS_SIZE]; /* all of them, sorted */
 };
 
 /* Sorted by name. */
@@ -39,11 +42,20 @@ static const struct config_entry entries[] = {
      .fallback = "30s",
      .max = 7.0 * 24 * 3600 * 1000,
      .help = "DURATION that running jobs may go on after SIGTERM, then they return to the queue"},
+    {.name = "label",
+     .type = CONFIG_LIST,
+     .offset = offsetof(struct settings, label),
+     .help = "KEY=VALUE that jobs may ask for with --set labels=KEY=VALUE; may be repeated"},
     {.name = "memory",
      .variable = "MERIDIAN_MEMORY",
      .type = CONFIG_SIZE_MB,
      .offset = offsetof(struct settings, memory_mb),
-     .help = "MB of memory for jobs of this worker; default: the machine's"},
+     .help = "MB of memory for jobs of this worker; default: the machine's, at least 2 GB a slot"},
+    {.name = "metrics",
+     .variable = "MERIDIAN_METRICS",
+     .type = CONFIG_TEXT,
+     .offset = offsetof(struct settings, metrics),
+     .help = "HOST:PORT for GET /metrics and /healthz, such as 127.0.0.1:9465 (off)"},
     {.name = "name",
      .variable = "MERIDIAN_WORKER_NAME",
      .type = CONFIG_TEXT,
@@ -71,7 +83,7 @@ static const struct config_entry entries[] = {
      .type = CONFIG_INTEGER,
      .offset = offsetof(struct settings, threads),
      .max = 4096,
-     .help = "N threads that this worker may use; default: the machine's processors"},
+     .help = "N threads that its jobs may use; default: the processors, at least one a slot"},
 };
 
 static int usage_error(const struct err_buf *e)
@@ -101,15 +113,34 @@ static void set_defaults(struct settings *s)
     }
     if (s->threads == 0) {
         long n = sysconf(_SC_NPROCESSORS_ONLN);
-        s->threads = n > 0 ? n : 1;
+        /* Who asks for more slots than there are processors means it. */
+        s->threads = n > s->slots ? n : s->slots;
     }
     if (s->memory_mb == 0) {
-        s->memory_mb = (int64_t)sysconf(_SC_PHYS_PAGES) / 1024 * sysconf(_SC_PAGESIZE) / 1024;
+        int64_t all = (int64_t)sysconf(_SC_PHYS_PAGES) / 1024 * sysconf(_SC_PAGESIZE) / 1024;
+        int64_t asked = s->slots * JOB_MEMORY_MB;
+        s->memory_mb = all > asked ? all : asked;
     }
 }
 
-static int check_settings(const struct settings *s, const struct config_common *c,
-                          struct err_buf *e)
+/* The labels as one text, in the order in which they are compared. */
+static int join_labels(struct settings *s, struct err_buf *e)
+{
+    char all[JOB_LABELS_SIZE] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < s->label.count; i++) {
+        int n = snprintf(all + used, sizeof all - used, "%s%s", i ? "," : "", s->label.items[i]);
+        used += (size_t)n;
+        if (used >= sizeof all) {
+            return err_set(e, ERR_INVALID, "--label: too many");
+        }
+    }
+    struct err_buf why = {{0}};
+    int rc = job_labels_sort(all, s->labels, &why);
+    return rc ? err_set(e, rc, "--label: %s", why.text) : 0;
+}
+
+static int check_settings(struct settings *s, const struct config_common *c, struct err_buf *e)
 {
     if (!s->check && !job_region_is_valid(s->region)) {
         return err_set(e, ERR_INVALID,
@@ -118,6 +149,10 @@ static int check_settings(const struct settings *s, const struct config_common *
     }
     if (strpbrk(s->name, " \t\n")) {
         return err_set(e, ERR_INVALID, "--name: a name has no spaces");
+    }
+    int rc = join_labels(s, e);
+    if (rc) {
+        return rc;
     }
     bool has_redis = s->check || c->redis_url;
     if (!has_redis || !c->database_url) {
@@ -169,6 +204,8 @@ static int supervise(const struct settings *s, const struct config_common *c)
                                          .slots = s->slots,
                                          .threads = s->threads,
                                          .memory_mb = s->memory_mb,
+                                         .labels = s->labels,
+                                         .metrics = s->metrics && s->metrics[0] ? s->metrics : NULL,
                                          .grace_ms = s->grace_ms};
     int rc = supervisor_run(&options, &e);
     if (rc < 0) {

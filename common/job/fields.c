@@ -25,6 +25,8 @@ enum { MARKETS_MAX = 256 };
 /* Common to all kinds. */
 #define MAX_ATTEMPTS                                                                               \
     INTEGER("max_attempts", 1, 100, "3", "how often it is tried before it counts as failed")
+#define LABELS                                                                                     \
+    OTHER("labels", LABELS, JOB_LABELS_SIZE, NULL, "only on workers that have these: KEY=VALUE,...")
 #define MEMORY_MB INTEGER("memory_mb", 16, 1048576, "2048", "memory that its process may use, MiB")
 #define THREADS INTEGER("threads", 1, 64, "1", "threads that compute")
 #define TIME_LIMIT_S                                                                               \
@@ -85,7 +87,7 @@ static const struct job_field noop_fields[] = {
     CHECKPOINT_S,
     CHOICE("fail", "none|error|permanent|crash|oom|hang", "none", "how to end"),
     INTEGER("hang_after", 0, 1000000, NULL, "make no step after so many, nor end by itself"),
-    MAX_ATTEMPTS, MEMORY_MB,
+    LABELS, MAX_ATTEMPTS, MEMORY_MB,
     OTHER("region", REGION, 32, NULL, "whose workers run it, when it has no market"),
     INTEGER("sleep_ms", 0, 86400000, "0", "how long it takes"),
     STALL_LIMIT_S,
@@ -95,7 +97,7 @@ static const struct job_field noop_fields[] = {
 
 static const struct job_field finetune_fields[] = {
     AS_OF, BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
-    COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
+    COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LABELS, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, ONE_PASS, PATIENCE, RATE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
     TOLERANCE, WORD_GAP, WORD_MAX,
@@ -104,7 +106,7 @@ static const struct job_field finetune_fields[] = {
 static const struct job_field evaluate_fields[] = {
     AS_OF, BOOTSTRAP,
     OTHER("from_job", JOB, 36, NULL, "the finetune whose version is measured"),
-    MAX_ATTEMPTS, MEMORY_MB,
+    LABELS, MAX_ATTEMPTS, MEMORY_MB,
     BOOL("promote", "false", "compare with the champion, and promote when not worse"),
     SEED,
     CHOICE("split", "test|dev|train", "test", "samples to measure on"),
@@ -115,7 +117,7 @@ static const struct job_field evaluate_fields[] = {
 
 static const struct job_field nightly_fields[] = {
     AS_OF, BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
-    COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LIMIT_TRAIN,
+    COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LABELS, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE,
     BOOL("promote", "true", "promote what is not worse than the champion; else only measure"), QUORUM, SEED, STALL_LIMIT_S, STRAGGLER_WAIT_S,

@@ -59,6 +59,15 @@ bool job_task_is_valid(const char *name);     /* [a-z0-9][a-z0-9_-]{0,63} */
 bool job_region_is_valid(const char *name);   /* [a-z0-9][a-z0-9-]{0,31} */
 bool job_schedule_is_valid(const char *name); /* [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
 
+/* What a job may use when its spec says nothing, MiB. */
+enum { JOB_MEMORY_MB = 2048 };
+
+/* Sixteen labels KEY=VALUE of at most 32 and 64 bytes, with commas between them. */
+enum { JOB_LABELS_SIZE = 16 * (32 + 1 + 64) + 16 };
+/* "disk=ssd,gpu=a100" in any order into the same sorted by key; "" stays "". ERR_INVALID names the
+ * label that is wrong, or there twice. */
+MUST_CHECK int job_labels_sort(const char *text, char out[JOB_LABELS_SIZE], struct err_buf *e);
+
 /* --- kinds ----------------------------------------------------------------------------------- */
 
 enum job_kind {
@@ -96,6 +105,7 @@ enum job_field_type {
     JOB_FIELD_BASE,    /* auto|none|global|champion|version:ID */
     JOB_FIELD_REGION,  /* a region's name */
     JOB_FIELD_TIME,    /* UTC: 2026-01-31T00:00:00Z */
+    JOB_FIELD_LABELS,  /* key=value,key=value */
     JOB_FIELD_TYPE_COUNT
 };
 
@@ -141,7 +151,7 @@ bool job_spec_is_given(const struct job_spec *spec, const char *name);
 int64_t job_spec_integer(const struct job_spec *spec, const char *name);
 double job_spec_real(const struct job_spec *spec, const char *name);
 bool job_spec_bool(const struct job_spec *spec, const char *name);
-/* CHOICE, TEXT, JOB, BASE, REGION and TIME. Borrowed. */
+/* CHOICE, TEXT, JOB, BASE, REGION, TIME and LABELS. Borrowed. */
 const char *job_spec_text(const struct job_spec *spec, const char *name);
 /* MARKETS. */
 size_t job_spec_market_count(const struct job_spec *spec);

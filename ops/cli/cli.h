@@ -161,6 +161,7 @@ extern const struct cli_group cli_watch_group;    /* watch */
 extern const struct cli_group cli_backfill_group; /* backfill */
 extern const struct cli_group cli_schedule_group; /* schedule */
 extern const struct cli_group cli_queue_group;    /* queue, workers */
+extern const struct cli_group cli_limit_group;    /* limit */
 extern const struct cli_group cli_model_group;    /* model */
 extern const struct cli_group cli_predict_group;  /* predict */
 extern const struct cli_group cli_report_group;   /* report */

@@ -5,10 +5,10 @@
 
 /* In the order of the help. */
 static const struct cli_group *const groups[] = {
-    &cli_admin_group,    &cli_data_group,     &cli_submit_group, &cli_jobs_group,
-    &cli_cancel_group,   &cli_dead_group,     &cli_watch_group,  &cli_queue_group,
-    &cli_schedule_group, &cli_backfill_group, &cli_model_group,  &cli_predict_group,
-    &cli_report_group,   &cli_simulate_group, &cli_help_group,
+    &cli_admin_group,   &cli_data_group,     &cli_submit_group,   &cli_jobs_group,
+    &cli_cancel_group,  &cli_dead_group,     &cli_watch_group,    &cli_queue_group,
+    &cli_limit_group,   &cli_schedule_group, &cli_backfill_group, &cli_model_group,
+    &cli_predict_group, &cli_report_group,   &cli_simulate_group, &cli_help_group,
 };
 
 const struct cli_command *cli_command_at(size_t index)

@@ -11,12 +11,6 @@
 
 enum { SQL_BYTES_MAX = 64 * 1024, LOG_LINES_MAX = 200 };
 
-/* Why job j has not started; p is its row of report.pending. */
-#define WHY                                                                                        \
-    "CASE WHEN p.job IS NOT NULL AND NOT EXISTS (SELECT FROM meridian.leader l WHERE "             \
-    "l.expires_at > now()) THEN 'no scheduler is running: start meridian-scheduler' "              \
-    "ELSE p.why END"
-
 /* Lists -------------------------------------------------------------------------------------- */
 
 static int run_jobs(struct cli *c)
@@ -38,10 +32,10 @@ static int run_jobs(struct cli *c)
                     "SELECT j.id, j.kind, j.market, j.task, j.state, j.attempt, j.submitted_at, "
                     "date_trunc('milliseconds', coalesce(j.ended_at, now()) - j.started_at) AS "
                     "took, "
-                    "coalesce(" WHY ", j.error_text, (SELECT 'no step for ' || "
+                    "coalesce(p.why, j.error_text, (SELECT 'no step for ' || "
                     "(a.progress->>'quiet_ms')::bigint / 1000 || ' s' FROM meridian.attempt a "
                     "WHERE a.job = j.id AND a.ended_at IS NULL AND j.state = 'running')) AS "
-                    "reason FROM (SELECT * FROM "
+                    "reason, p.reason AS pending, p.expected_start FROM (SELECT * FROM "
                     "meridian.job WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS "
                     "NULL OR market = $2) AND ($3::text IS NULL OR task = $3) AND ($4::text "
                     "IS NULL OR kind = $4) AND submitted_at >= $5::timestamptz ORDER BY "
@@ -54,14 +48,14 @@ static int run_jobs(struct cli *c)
 
 #define JOB_COLUMNS                                                                                \
     "j.id, j.kind, j.market, j.task, j.region, j.state, "                                          \
-    "(SELECT " WHY " FROM report.pending p WHERE p.job = j.id) AS why, "                           \
+    "p.why, p.reason AS pending, p.blocked_by, p.expected_start, "                                 \
     "j.error_code, j.error_text, j.priority, j.night, j.parent, j.replayed_by, (SELECT o.id FROM " \
     "meridian.job o WHERE o.replayed_by = j.id) AS replay_of, j.unique_key, "                      \
     "j.submitted_by, j.submitted_at, j.not_before, j.started_at, j.ended_at, j.attempt, "          \
     "j.failures, j.crashes, j.ooms, j.max_attempts, j.memory_mb, j.time_limit_s, j.threads, "      \
     "j.cancel_requested_by, j.spec, j.result, (SELECT v.id FROM meridian.version v WHERE "         \
     "v.job = j.id) AS version, (SELECT e.sentence FROM meridian.evaluation e WHERE e.job = j.id) " \
-    "AS verdict"
+    "AS verdict, nullif(j.labels, '') AS labels"
 
 static int print_job_json(struct cli *c, const char *id)
 {
@@ -71,7 +65,8 @@ static int print_job_json(struct cli *c, const char *id)
         "FROM meridian.attempt a WHERE a.job = j.id) AS attempts, (SELECT "
         "coalesce(json_agg(e ORDER BY e.id), '[]') FROM meridian.event e WHERE e.job = "
         "j.id) AS events, (SELECT coalesce(json_agg(d.needs), '[]') FROM "
-        "meridian.dependency d WHERE d.job = j.id) AS after FROM meridian.job j WHERE "
+        "meridian.dependency d WHERE d.job = j.id) AS after FROM meridian.job j LEFT JOIN "
+        "report.pending p ON p.job = j.id WHERE "
         "j.id = $1::uuid",
         id);
 }
@@ -79,7 +74,10 @@ static int print_job_json(struct cli *c, const char *id)
 static int print_job_text(struct cli *c, const char *id)
 {
     int rc = PRINT_RECORD(c, c->control,
-                          "SELECT " JOB_COLUMNS " FROM meridian.job j WHERE j.id = $1::uuid", id);
+                          "SELECT " JOB_COLUMNS
+                          " FROM meridian.job j LEFT JOIN report.pending p ON p.job = j.id "
+                          "WHERE j.id = $1::uuid",
+                          id);
     rc = rc ? rc
             : print_section(
                   c, "Children",

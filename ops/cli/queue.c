@@ -89,7 +89,7 @@ static int run_workers(struct cli *c)
                     "SELECT w.name, w.region, w.state, w.slots, (SELECT count(*) FROM "
                     "meridian.attempt a WHERE a.worker = w.name AND a.ended_at IS NULL) AS "
                     "running, "
-                    "w.threads, w.memory_mb, w.host, w.pid, w.version, w.started_at, "
+                    "w.threads, w.memory_mb, w.labels, w.host, w.pid, w.version, w.started_at, "
                     "date_trunc('second', now() - w.seen_at) AS seen_ago FROM meridian.worker w "
                     "WHERE w.state <> 'gone' OR $1::boolean ORDER BY w.region, w.name",
                     all);

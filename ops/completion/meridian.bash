@@ -31,6 +31,9 @@ queue pause
 queue resume
 workers
 workers drain
+limit set
+limit list
+limit rm
 schedule set
 schedule list
 schedule log
@@ -88,6 +91,9 @@ _meridian_flags() {
     "queue resume") echo "--market --region --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "workers") echo "--all --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "workers drain") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "limit set") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "limit list") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "limit rm") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule set") echo "--all-markets --cron --gap --jitter --market --missed --missed-max --missed-window --overlap --pause --priority --resume --running --set --spec --task --tz --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule list") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "schedule log") echo "--limit --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;

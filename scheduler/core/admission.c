@@ -68,14 +68,38 @@ static int check_names(const struct core_submission *s, char kind[NAME_SIZE],
     return 0;
 }
 
+/* Adds what it wants of a worker, in the one form in which labels are compared. */
+static int add_labels(const struct job_spec *spec, struct buf *storage)
+{
+    char sorted[JOB_LABELS_SIZE];
+    struct err_buf e;
+    int rc = job_labels_sort(job_spec_text(spec, "labels"), sorted, &e);
+    return rc ? rc : buf_add_text(storage, sorted);
+}
+
+static int add_region(const struct job_spec *spec, struct buf *storage)
+{
+    bool is_named = job_field(job_spec_kind(spec), "region") && job_spec_has(spec, "region");
+    return is_named ? buf_add_text(storage, job_spec_text(spec, "region")) : 0;
+}
+
 static int take_spec(struct core_submission *s, const struct job_spec *spec, struct buf *storage)
 {
     size_t start = storage->length;
     int rc = job_spec_write(spec, storage);
+    size_t labels = storage->length;
+    rc = rc ? rc : add_labels(spec, storage);
+    size_t region = storage->length;
+    rc = rc ? rc : add_region(spec, storage);
     if (rc) {
         return rc;
     }
-    s->spec = span_make(storage->data + start, storage->length - start);
+    /* Only now: what is added may move what is there. */
+    s->spec = span_make(storage->data + start, labels - start);
+    s->labels = span_make(storage->data + labels, region - labels);
+    if (storage->length > region) {
+        s->region = span_make(storage->data + region, storage->length - region);
+    }
     s->is_parent = job_kind_is_parent(job_spec_kind(spec));
     s->memory_mb = (int)job_spec_integer(spec, "memory_mb");
     s->time_limit_s = (int)job_spec_integer(spec, "time_limit_s");
@@ -83,12 +107,7 @@ static int take_spec(struct core_submission *s, const struct job_spec *spec, str
     if (s->max_attempts == 0 || job_spec_is_given(spec, "max_attempts")) {
         s->max_attempts = (int)job_spec_integer(spec, "max_attempts");
     }
-    if (job_field(job_spec_kind(spec), "region") && job_spec_has(spec, "region")) {
-        start = storage->length;
-        rc = buf_add_text(storage, job_spec_text(spec, "region"));
-        s->region = span_make(storage->data + start, storage->length - start);
-    }
-    return rc;
+    return 0;
 }
 
 static bool is_ours(int rc)

@@ -13,13 +13,17 @@ const struct core_settings core_settings_default = {
     .world_every_ms = 1000,
     .sweep_every_ms = 1000,
     .fire_every_ms = 2000,
-    .take_every_ms = 250, /* how long a submission by SQL may not be seen, should its wake be lost */
+    .take_every_ms =
+        250, /* how long a submission by SQL may not be seen, should its wake be lost */
+    .keep_every_ms = 5000,
     .batch_max = 256,
     .load_page = 5000, /* rows of about 300 bytes: a page stays under 2 MB */
     .crashes_max = 3,
     .memory_max_mb = 1048576,
     .backoff_min_ms = 1000,
     .backoff_max_ms = 300000,
+    .priority_age_ms = 3600000,
+    .share_half_life_ms = 3600000,
 };
 
 int64_t core__now(const struct core *c)
@@ -49,6 +53,7 @@ struct core *core_new(const struct core_ports *ports, const struct core_settings
         c->ports = *ports;
         c->settings = *settings;
         list_init(&c->dirty);
+        list_init(&c->changed);
         heap_init(&c->due, due_before);
     }
     return c;
@@ -136,6 +141,9 @@ void core_start(struct core *c)
     c->is_broken = false;
     c->anywhere = core__region_get(c, span_of(""));
     c->no_market = core__market_get(c, span_of(""));
+    c->no_task = core__task_get(c, span_of(""));
+    c->clock = (struct share_clock){.reference_ms = core__now(c),
+                                    .half_life_ms = c->settings.share_half_life_ms};
     load_page(c, (struct core_id){0, 0});
 }
 
@@ -171,16 +179,21 @@ struct core_counts core_count(const struct core *c)
                                 .dispatched = c->state_count[CORE_STATE_DISPATCHED],
                                 .running = c->state_count[CORE_STATE_RUNNING],
                                 .decisions = c->decisions,
+                                .visits = c->visits,
                                 .calls_open = c->calls_open};
+}
+
+const struct core_tally *core_tally(const struct core *c)
+{
+    return &c->tally;
 }
 
 /* --- duties ---------------------------------------------------------------------------------- */
 
-static const enum core_call duty_call[CORE_DUTY_COUNT] = {[CORE_DUTY_CHANGES] = CORE_CALL_CHANGES,
-                                                          [CORE_DUTY_WORLD] = CORE_CALL_WORLD,
-                                                          [CORE_DUTY_SWEEP] = CORE_CALL_SWEEP,
-                                                          [CORE_DUTY_FIRE] = CORE_CALL_FIRE,
-                                                          [CORE_DUTY_TAKE] = CORE_CALL_TAKE};
+static const enum core_call duty_call[CORE_DUTY_COUNT] = {
+    [CORE_DUTY_CHANGES] = CORE_CALL_CHANGES, [CORE_DUTY_WORLD] = CORE_CALL_WORLD,
+    [CORE_DUTY_SWEEP] = CORE_CALL_SWEEP,     [CORE_DUTY_FIRE] = CORE_CALL_FIRE,
+    [CORE_DUTY_TAKE] = CORE_CALL_TAKE,       [CORE_DUTY_KEEP] = CORE_CALL_KEEP};
 
 static int64_t duty_period(const struct core *c, enum core_duty duty)
 {
@@ -193,6 +206,8 @@ static int64_t duty_period(const struct core *c, enum core_duty duty)
         return c->settings.sweep_every_ms;
     case CORE_DUTY_TAKE:
         return c->settings.take_every_ms;
+    case CORE_DUTY_KEEP:
+        return c->settings.keep_every_ms;
     case CORE_DUTY_FIRE:
     case CORE_DUTY_COUNT:
         break;
@@ -203,6 +218,10 @@ static int64_t duty_period(const struct core *c, enum core_duty duty)
 static void duty_run(struct core *c, enum core_duty duty)
 {
     const struct core_store *store = &c->ports.store;
+    if (duty == CORE_DUTY_KEEP) {
+        core__keep(c);
+        return;
+    }
     uint64_t token = core__call(c, duty_call[duty], NULL, 0);
     if (token == 0) {
         return;
@@ -221,6 +240,7 @@ static void duty_run(struct core *c, enum core_duty duty)
         store->take(store->self, token, c->settings.batch_max);
         break;
     case CORE_DUTY_FIRE:
+    case CORE_DUTY_KEEP:
     case CORE_DUTY_COUNT:
         store->fire(store->self, token);
         break;
@@ -284,6 +304,14 @@ int64_t core_tick(struct core *c)
 
 /* --- answers --------------------------------------------------------------------------------- */
 
+static void recall(struct core *c)
+{
+    uint64_t token = c->ports.store.recall ? core__call(c, CORE_CALL_RECALL, NULL, 0) : 0;
+    if (token) {
+        c->ports.store.recall(c->ports.store.self, token);
+    }
+}
+
 static void loaded(struct core *c, const struct core_answer *answer)
 {
     if (c->phase != CORE_PHASE_LOADING) {
@@ -293,6 +321,7 @@ static void loaded(struct core *c, const struct core_answer *answer)
         load_page(c, answer->records[answer->record_count - 1].id);
         return;
     }
+    recall(c);
     uint64_t token = core__call(c, CORE_CALL_WORLD, NULL, 0);
     if (token) {
         c->ports.store.world(c->ports.store.self, token);
@@ -370,6 +399,7 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
         break;
     case CORE_CALL_ADMIT_TAKEN: /* comes again, one by one */
     case CORE_CALL_FIRE:
+    case CORE_CALL_KEEP:
         break; /* tried again at the next turn */
     default:
         core__fault(c, reason);
@@ -407,6 +437,10 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
         break;
     case CORE_CALL_PLAN:
         plan_came(c, p, answer);
+        break;
+    case CORE_CALL_RECALL:
+        CHECK(answer->kept);
+        core__recall(c, answer->kept);
         break;
     default:
         break;

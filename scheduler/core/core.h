@@ -20,6 +20,7 @@
 
 #include "common/base/err.h"
 #include "scheduler/core/id.h"
+#include "scheduler/core/reason.h"
 #include "scheduler/core/state.h"
 
 #include <stddef.h>
@@ -100,9 +101,11 @@ struct core_record {
     int64_t worker_mono_ms; /* the worker's own clock, not younger than the assignment */
     struct span spec;
     struct span night;
-    int memory_mb;
     int time_limit_s;
+    /* What it asks of a worker. */
+    int memory_mb;
     int threads;
+    struct span labels; /* "key=value,key=value", sorted */
 };
 
 struct core_market_row {
@@ -115,7 +118,14 @@ struct core_market_row {
 
 struct core_region_row {
     struct span name;
+    int max_running; /* 0: no limit */
     bool is_paused;
+};
+
+/* A limit of a task. */
+struct core_task_row {
+    struct span name;
+    int max_running;
 };
 
 struct core_worker_row {
@@ -123,19 +133,47 @@ struct core_worker_row {
     struct span incarnation; /* new at every start of the supervisor */
     struct span region;
     int slots;
-    bool is_live; /* renewed lately and did not say bye */
+    int threads;        /* 0: not said, does not limit */
+    int memory_mb;      /* the same */
+    struct span labels; /* "key=value,key=value", sorted */
+    bool is_live;       /* renewed lately and did not say bye */
     bool is_draining;
 };
 
-/* All markets, regions and workers there are. What is missing has gone. */
+/* All markets, regions, limits of tasks and workers there are. What is missing has gone. */
 struct core_world {
     bool is_paused;
     const struct core_market_row *markets;
     size_t market_count;
     const struct core_region_row *regions;
     size_t region_count;
+    const struct core_task_row *tasks;
+    size_t task_count;
     const struct core_worker_row *workers;
     size_t worker_count;
+};
+
+/* How long a successful attempt of such a job takes. Empty: of all markets and tasks. */
+struct core_estimate_row {
+    struct span kind;
+    struct span market;
+    struct span task;
+    int64_t attempts;
+    double seconds;
+};
+
+/* Slot seconds that a market used, as they are worth now. */
+struct core_use_row {
+    struct span market;
+    double used_s;
+};
+
+/* What the core learns and the record keeps for the next leader. */
+struct core_kept {
+    const struct core_estimate_row *estimates;
+    size_t estimate_count;
+    const struct core_use_row *uses;
+    size_t use_count;
 };
 
 enum core_expiry { CORE_EXPIRY_UNDELIVERED = 1, CORE_EXPIRY_LOST };
@@ -203,6 +241,7 @@ struct core_submission {
     int time_limit_s;
     int threads;
     int max_attempts;
+    struct span labels; /* "key=value,key=value", sorted */
     struct span region; /* named by the spec of a job that belongs to no market */
     /* A submission that was refused is recorded with its reason. */
     const char *error_code; /* NULL: accepted so far */
@@ -298,6 +337,9 @@ struct core_store {
     void (*quorum)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*close)(void *self, uint64_t token, const struct core_id *parents, size_t count);
     void (*cancel_children)(void *self, uint64_t token, struct core_id parent);
+    /* What was kept, and what is to be; both may be NULL: then nothing is remembered. */
+    void (*recall)(void *self, uint64_t token);
+    void (*keep)(void *self, uint64_t token, const struct core_kept *kept);
 };
 
 struct core_transport {
@@ -315,6 +357,8 @@ struct core_ports {
     uint64_t (*random)(void *self);
     /* The core cannot go on: the owner must stop it, outside of this call. */
     void (*fault)(void *self, const char *reason);
+    /* A job that became runnable at that wall time was given to a worker. May be NULL. */
+    void (*assigned)(void *self, int64_t queued_ms);
     struct core_store store;
     struct core_transport transport;
 };
@@ -333,6 +377,7 @@ struct core_answer {
     const struct core_plan *plan;
     const struct core_submission *submissions; /* as they were written, not checked */
     size_t submission_count;
+    const struct core_kept *kept;
 };
 
 /* --- the core -------------------------------------------------------------------------------- */
@@ -343,12 +388,15 @@ struct core_settings {
     int64_t sweep_every_ms;
     int64_t fire_every_ms;
     int64_t take_every_ms;
+    int64_t keep_every_ms;
     size_t batch_max;  /* jobs in one store call */
     size_t load_page;  /* rows in one page of the first load */
     int crashes_max;   /* runner deaths and lost workers that what is run may have in a while */
     int memory_max_mb; /* of the larger class that a job gets when it ran out of memory */
     int64_t backoff_min_ms;
     int64_t backoff_max_ms;
+    int64_t priority_age_ms;    /* a job that waits so long gains a point of priority; 0: never */
+    int64_t share_half_life_ms; /* after which half of a market's use is forgotten */
 };
 
 extern const struct core_settings core_settings_default;
@@ -359,7 +407,25 @@ struct core_counts {
     size_t dispatched;
     size_t running;
     uint64_t decisions; /* jobs dispatched since the start */
+    uint64_t visits;    /* nodes looked at in search of a worker */
     size_t calls_open;  /* store calls without an answer */
+};
+
+/* A region's work, for those who add and remove workers. */
+struct core_region_load {
+    struct span name;
+    int slots; /* of live workers that do not drain */
+    int open;  /* attempts */
+    size_t runnable;
+    double runnable_s; /* expected slot time of jobs that only want for a worker with room */
+};
+
+/* What has happened since core_new. */
+enum { CORE_ERROR_CLASSES = 5 };
+struct core_tally {
+    uint64_t moves[CORE_STATE_COUNT][CORE_STATE_COUNT]; /* from, to */
+    uint64_t outcomes[CORE_OUTCOME_COUNT];
+    uint64_t classes[CORE_ERROR_CLASSES]; /* enum err_class, of attempts that did not succeed */
 };
 
 struct core;
@@ -374,6 +440,15 @@ void core_start(struct core *c);
 void core_stop(struct core *c);
 bool core_is_ready(const struct core *c); /* loaded, and deciding */
 struct core_counts core_count(const struct core *c);
+
+const struct core_tally *core_tally(const struct core *c);
+/* How many jobs have not started, by what holds them up. */
+void core_pending(const struct core *c, size_t counts[CORE_REASON_COUNT]);
+
+/* Calls `each` for every region that was named; its name is borrowed for the call. O(lanes and
+ * workers). */
+void core_regions(const struct core *c, void (*each)(const struct core_region_load *, void *data),
+                  void *data);
 
 /* Does what is due and returns how long until the next duty. */
 int64_t core_tick(struct core *c);

@@ -3,49 +3,142 @@
 #define SCHEDULER_CORE_CORE_INT_H
 
 #include "scheduler/core/core.h"
+#include "scheduler/core/estimate.h"
+#include "scheduler/core/hash.h"
 #include "scheduler/core/heap.h"
 #include "scheduler/core/list.h"
 #include "scheduler/core/names.h"
+#include "scheduler/core/reason.h"
+#include "scheduler/core/room.h"
+#include "scheduler/core/share.h"
 
-enum { CORE_NAME_MAX = 128, CORE_INCARNATION_MAX = 36 };
+enum { CORE_NAME_MAX = 128, CORE_INCARNATION_MAX = 36, CORE_LABELS_MAX = 1600 };
 
 /* --- places ---------------------------------------------------------------------------------- */
 
-struct core_region {
-    char name[CORE_NAME_MAX + 1];
+/* A limit on attempts that are open at a time. What they are is counted from the jobs themselves,
+ * so that whatever ends an attempt gives its place back. */
+struct core_gate {
+    int open;
+    int limit; /* 0: none */
     bool is_paused;
-    struct heap lanes;   /* that have a job which may start */
-    struct heap workers; /* that may be given one now */
 };
 
-/* In its region's heap exactly when it is eligible and has a free slot. */
+struct core_region {
+    char name[CORE_NAME_MAX + 1];
+    struct core_gate gate;
+    struct list groups;
+    struct list pools;
+    struct core_pool *everyone;   /* the pool that wants no labels */
+    struct core_worker **workers; /* by their place in the region; NULL: moved away */
+    size_t worker_count;
+    size_t worker_room;
+};
+
+/* The workers of a region that have the labels some jobs want, by their free room. The region
+ * "anywhere" has pools of all workers. */
+struct core_pool {
+    struct core_region *region;
+    struct span labels; /* of a shape; also the key */
+    struct room_tree rooms;
+    size_t users; /* groups, and the region itself */
+    struct list in_region;
+};
+
 struct core_worker {
     char name[CORE_NAME_MAX + 1];
     char incarnation[CORE_INCARNATION_MAX + 1];
-    struct core_region *region; /* NULL: not listed yet */
+    char labels[CORE_LABELS_MAX + 1]; /* "key=value,key=value", sorted */
+    struct core_region *region;       /* NULL: not listed yet */
+    size_t place;                     /* in its region */
+    size_t place_anywhere;
     int slots;
-    int open;         /* attempts it was given and that have not ended */
+    int threads;   /* 0: not said, does not limit */
+    int memory_mb; /* the same */
+    int open;      /* attempts it was given and that have not ended */
+    int64_t open_threads;
+    int64_t open_memory_mb;
     bool is_eligible; /* live and not draining: its slots count */
-    struct heap_node node;
+    bool is_listed;   /* while the record's workers are taken over: eligible by its row */
+};
+
+struct core_task {
+    char name[CORE_NAME_MAX + 1];
+    struct core_gate gate;
+    int limit_seen; /* while the record's limits are taken over */
+    struct list classes;
+    struct list parked; /* classes */
 };
 
 struct core_market {
     char name[CORE_NAME_MAX + 1]; /* "" for the jobs that belong to no market */
     double weight;
-    int max_running;
-    bool is_paused;
-    int open; /* attempts of its jobs */
+    struct core_gate gate;
+    double used;      /* what it used lately (share.h) */
+    double rank;      /* used for each of weight: the lower goes first */
+    double kept_used; /* the use that the record was last told */
     struct list lanes;
+    struct list parked; /* lanes */
 };
 
-/* The runnable jobs of one market in one region. In its region's heap exactly when it has a job
- * and its market may start one. */
-struct core_lane {
+/* What a job wants of a worker; shared by all that want the same. */
+struct core_shape {
+    struct room wanted;
+    size_t users; /* jobs */
+    struct hash_node in_shapes;
+    size_t label_bytes;
+    char labels[]; /* "key=value,key=value", sorted */
+};
+
+/* The jobs of one region and shape. */
+struct core_group {
     struct core_region *region;
+    struct core_shape *shape;
+    struct core_pool *pool;
+    struct heap classes;
+    bool is_full; /* no worker had room, and none has got any since */
+    size_t class_count;
+    struct hash_node in_groups;
+    struct list in_region;
+};
+
+/* The jobs of one task in one group. In the group's heap exactly when a lane is in its own and it
+ * is not parked: it is when it was met there while its task may start nothing. */
+struct core_class {
+    struct core_group *group;
+    struct core_task *task;
+    struct heap lanes;
+    size_t lane_count;
+    struct heap_node node;
+    struct hash_node in_classes;
+    struct list in_task;
+    struct list in_parked;
+};
+
+/* The jobs of one market in one class. In the class's heap exactly when it is not parked: it is
+ * when it was met there while its market may start nothing. Gone when it has no job. */
+struct core_lane {
+    struct core_class *class;
     struct core_market *market;
     struct heap jobs;
+    double rank;         /* of its market, or an older and lower one: made good when it is met */
+    int64_t level;       /* order_level of its first job */
+    int64_t expected_ms; /* of all its jobs */
     struct heap_node node;
+    struct hash_node in_lanes;
     struct list in_market;
+    struct list in_parked;
+};
+
+enum { CORE_KEEP_MAX = 256, CORE_MEMORY_SIZE = 512 };
+
+/* What is known of how long jobs of one kind, market and task take. */
+struct core_memory {
+    struct estimate estimate;
+    struct hash_node in_memories;
+    struct list in_changed;
+    size_t length;
+    char key[]; /* the three names, each with its NUL */
 };
 
 /* --- jobs ------------------------------------------------------------------------------------ */
@@ -53,8 +146,11 @@ struct core_lane {
 struct core_job {
     /* From the record. */
     struct core_id id;
-    int64_t queued_ms;
+    int64_t key; /* order_key */
     struct core_market *market;
+    struct core_task *task;
+    struct core_shape *shape;
+    struct core_memory *memory; /* NULL: its names are too long */
     struct core_region *region; /* the region "anywhere" when none is named */
     struct core_worker *worker; /* of the open attempt, or NULL */
     struct core_job *parent;    /* only while that one is open too */
@@ -68,6 +164,11 @@ struct core_job {
     int charged;
     int max_attempts;
     int children;
+    enum core_reason reason; /* counted in reasons; of a job that stands in no lane */
+    int opened;              /* the attempt that these are of: */
+    int64_t opened_ms;       /* when it was opened, or loaded */
+    int64_t charged_ms;      /* what its market was charged for it */
+    int expected_ms;         /* while it stands in a lane */
     short priority;
     short ooms;
     bool is_parent;
@@ -128,6 +229,8 @@ enum core_call {
     CORE_CALL_QUORUM,
     CORE_CALL_CLOSE,
     CORE_CALL_CANCEL_CHILDREN,
+    CORE_CALL_RECALL,
+    CORE_CALL_KEEP,
     CORE_CALL_COUNT
 };
 
@@ -147,6 +250,7 @@ enum core_duty {
     CORE_DUTY_SWEEP,
     CORE_DUTY_FIRE,
     CORE_DUTY_TAKE,
+    CORE_DUTY_KEEP,
     CORE_DUTY_COUNT
 };
 
@@ -168,8 +272,17 @@ struct core {
     struct names regions;
     struct names markets;
     struct names workers;
+    struct names tasks;
+    struct hash shapes;
+    struct hash groups;
+    struct hash classes;
+    struct hash lanes;
+    struct hash memories;
+    struct list changed;          /* memories that the record does not have yet */
     struct core_region *anywhere; /* jobs that any region may run */
     struct core_market *no_market;
+    struct core_task *no_task;
+    struct share_clock clock;
     /* calls */
     struct core_pending *first_call;
     struct core_pending *last_call;
@@ -178,7 +291,10 @@ struct core {
     size_t calls_of[CORE_CALL_COUNT];
     int64_t duty_at[CORE_DUTY_COUNT];
     size_t state_count[CORE_STATE_COUNT];
+    size_t reasons[CORE_REASON_COUNT];
+    struct core_tally tally;
     uint64_t decisions;
+    uint64_t visits; /* nodes looked at in search of a worker */
 };
 
 /* core.c */
@@ -206,22 +322,70 @@ void core__jobs_clear(struct core *c);
 struct core_region *core__region_get(struct core *c, struct span name);
 struct core_market *core__market_get(struct core *c, struct span code);
 struct core_worker *core__worker_get(struct core *c, struct span name);
-struct core_lane *core__lane_get(struct core *c, struct core_region *r, struct core_market *m);
+/* Beyond a bound all new names are one, that of no task. */
+struct core_task *core__task_get(struct core *c, struct span name);
 void core__world_apply(struct core *c, const struct core_world *world);
 void core__places_clear(struct core *c);
+bool core__gate_has_room(const struct core_gate *gate);
+/* Counts an open attempt in, or out, wherever it counts. */
+void core__open_count(struct core *c, struct core_job *job, int change);
+/* The market is known to have used so much, as it is worth now. */
+void core__market_used(struct core *c, struct core_market *m, double used_s);
+/* Keeps the numbers that use is counted in within what a number holds. */
+void core__shares_refresh(struct core *c);
 
-/* dispatch.c */
-bool core__lane_before(const struct heap_node *a, const struct heap_node *b);
-bool core__job_before(const struct heap_node *a, const struct heap_node *b);
-bool core__worker_before(const struct heap_node *a, const struct heap_node *b);
-/* Puts the lane where it belongs after its jobs or its market changed. */
-void core__lane_place(struct core *c, struct core_lane *lane);
-void core__market_place(struct core *c, struct core_market *m);
-/* Puts the worker where it belongs after its load or its row changed. */
+/* workers.c */
+/* Lists the worker in the region and takes it out of the one it was in. False: out of memory. */
+bool core__worker_list(struct core *c, struct core_worker *w, struct core_region *r);
+/* Puts the worker's free room where it is looked for, after its load or its row changed. */
 void core__worker_place(struct core *c, struct core_worker *w);
 /* The record did not let a job go to this worker: what is known of it is old. */
 void core__worker_refused(struct core *c, struct core_worker *w);
+/* Counted: core__pool_leave. NULL when out of memory. */
+struct core_pool *core__pool_get(struct core *c, struct core_region *r, struct span labels);
+void core__pool_leave(struct core_pool *pool);
+/* A worker of the region with room for the shape, or NULL. */
+struct core_worker *core__worker_find(struct core *c, const struct core_pool *pool,
+                                      const struct core_shape *shape);
+bool core__labels_hold(struct span held, struct span wanted);
+
+/* lanes.c */
+bool core__class_before(const struct core_class *a, const struct core_class *b);
+/* NULL when out of memory. Counted: core__shape_leave. */
+struct core_shape *core__shape_join(struct core *c, const struct core_record *record);
+void core__shape_leave(struct core *c, struct core_shape *shape);
+struct span core__shape_labels(const struct core_shape *shape);
+/* Puts a queued job where it is looked for, and takes it out. */
+void core__lane_enter(struct core *c, struct core_job *job);
+void core__lane_leave(struct core *c, struct core_job *job);
+/* The class of the group that goes next, by what is true now; NULL: nothing of it may start. */
+struct core_class *core__group_first(struct core *c, struct core_group *group);
+struct core_job *core__class_first(const struct core_class *class);
+/* After the market, or the task, may start something again. */
+void core__market_unpark(struct core *c, struct core_market *m);
+void core__task_unpark(struct core *c, struct core_task *t);
+/* After the market's rank fell; while it rises nothing need be done. */
+void core__market_reorder(struct core *c, struct core_market *m);
+void core__lanes_clear(struct core *c);
+
+/* dispatch.c */
 void core__dispatch(struct core *c);
+
+/* estimate.c */
+/* NULL when a name is too long, or out of memory. */
+struct core_memory *core__memory_get(struct core *c, struct span kind, struct span market,
+                                     struct span task);
+int core__expected_ms(struct core *c, const struct core_job *job);
+/* A successful attempt of the job ran for so long. */
+void core__duration_add(struct core *c, const struct core_job *job, int64_t run_ms);
+void core__keep(struct core *c);
+void core__recall(struct core *c, const struct core_kept *kept);
+void core__memories_clear(struct core *c);
+
+/* reason.c */
+/* Counts the job by what holds it up now, or not at all. */
+void core__reason_set(struct core *c, struct core_job *job);
+void core__reason_clear(struct core *c, struct core_job *job);
 
 /* mirror.c */
 void core__record_apply(struct core *c, const struct core_record *record);

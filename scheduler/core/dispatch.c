@@ -1,143 +1,37 @@
 /*
  * Which job goes next, and to which worker.
  *
- * A region gets jobs only while one of its workers that live and do not drain has a free slot, so
- * that priority, limits, pauses and cancels hold to the last moment; the least loaded of them gets
- * the job, by its free share, then by its name. Within a region the lane with the highest priority
- * goes first; between equal priorities the market that runs least for its weight; then the oldest
- * job. A market that is paused or at its limit is not in the heap at all, so it never blocks one
- * that may run.
+ * A region gets jobs only while one of its workers that live and do not drain has room, so that
+ * priority, limits, pauses and cancels hold to the last moment; the least loaded worker with room
+ * for what the job asks gets it. Which job: lanes.c keeps them in order for each region and shape;
+ * here the heads of those that some worker may have room for are compared.
  *
- * Each decision moves a lane within its heap: O(log lanes + log jobs of the lane).
+ * So a decision looks once at each shape that is queued in the region (there are as many as people
+ * write different requests), and moves one job, one lane, one class and one worker within their
+ * heaps and trees: O(shapes + log n) in jobs, markets and workers. A shape that finds no worker in
+ * spite of the first look is put aside until a worker has room for it.
  */
 #include "scheduler/core/core_int.h"
-
-#include <string.h>
+#include "scheduler/core/order.h"
 
 enum { BATCH = 256 };
 
-static struct core_job *job_of(const struct heap_node *node)
+/* The class that goes next in the region, of those for which a worker may have room; or NULL. */
+static struct core_class *first_class(struct core *c, const struct core_region *from)
 {
-    return LIST_OWNER(node, struct core_job, in_lane);
-}
-
-static struct core_lane *lane_of(const struct heap_node *node)
-{
-    return LIST_OWNER(node, struct core_lane, node);
-}
-
-static struct core_worker *worker_of(const struct heap_node *node)
-{
-    return LIST_OWNER(node, struct core_worker, node);
-}
-
-bool core__job_before(const struct heap_node *x, const struct heap_node *y)
-{
-    const struct core_job *a = job_of(x);
-    const struct core_job *b = job_of(y);
-    if (a->priority != b->priority) {
-        return a->priority > b->priority;
-    }
-    if (a->queued_ms != b->queued_ms) {
-        return a->queued_ms < b->queued_ms;
-    }
-    return core_id_compare(a->id, b->id) < 0;
-}
-
-bool core__lane_before(const struct heap_node *x, const struct heap_node *y)
-{
-    const struct core_lane *a = lane_of(x);
-    const struct core_lane *b = lane_of(y);
-    const struct core_job *job_a = job_of(heap_first(&a->jobs));
-    const struct core_job *job_b = job_of(heap_first(&b->jobs));
-    if (job_a->priority != job_b->priority) {
-        return job_a->priority > job_b->priority;
-    }
-    double use_a = a->market->open / a->market->weight;
-    double use_b = b->market->open / b->market->weight;
-    if (use_a < use_b || use_a > use_b) {
-        return use_a < use_b;
-    }
-    return core__job_before(heap_first(&a->jobs), heap_first(&b->jobs));
-}
-
-/* Less of its slots taken goes first; then more room; then the name, so that it is always the same.
- */
-bool core__worker_before(const struct heap_node *x, const struct heap_node *y)
-{
-    const struct core_worker *a = worker_of(x);
-    const struct core_worker *b = worker_of(y);
-    int64_t load_a = (int64_t)a->open * b->slots;
-    int64_t load_b = (int64_t)b->open * a->slots;
-    if (load_a != load_b) {
-        return load_a < load_b;
-    }
-    if (a->slots != b->slots) {
-        return a->slots > b->slots;
-    }
-    return strcmp(a->name, b->name) < 0;
-}
-
-static bool may_start(const struct core_market *m)
-{
-    return !m->is_paused && (m->max_running == 0 || m->open < m->max_running);
-}
-
-void core__lane_place(struct core *c, struct core_lane *lane)
-{
-    struct heap *lanes = &lane->region->lanes;
-    bool belongs = lane->jobs.count > 0 && may_start(lane->market);
-    if (belongs && !heap_has(&lane->node)) {
-        if (heap_add(lanes, &lane->node)) {
-            core__fault(c, "out of memory");
+    struct core_class *best = NULL;
+    for (struct list *at = from->groups.next; at != &from->groups; at = at->next) {
+        struct core_group *g = LIST_OWNER(at, struct core_group, in_region);
+        if (g->is_full || !room_may_hold(&g->pool->rooms, &g->shape->wanted)) {
+            continue;
         }
-    } else if (belongs) {
-        heap_moved(lanes, &lane->node);
-    } else if (heap_has(&lane->node)) {
-        heap_remove(lanes, &lane->node);
-    }
-}
-
-void core__market_place(struct core *c, struct core_market *m)
-{
-    for (struct list *at = m->lanes.next; at != &m->lanes; at = at->next) {
-        core__lane_place(c, LIST_OWNER(at, struct core_lane, in_market));
-    }
-}
-
-void core__worker_place(struct core *c, struct core_worker *w)
-{
-    bool belongs = w->region && w->is_eligible && w->open < w->slots;
-    if (belongs && !heap_has(&w->node)) {
-        if (heap_add(&w->region->workers, &w->node)) {
-            core__fault(c, "out of memory");
+        struct core_class *k = core__group_first(c, g);
+        c->visits++;
+        if (k && (!best || core__class_before(k, best))) {
+            best = k;
         }
-    } else if (belongs) {
-        heap_moved(&w->region->workers, &w->node);
-    } else if (heap_has(&w->node)) {
-        heap_remove(&w->region->workers, &w->node);
     }
-}
-
-void core__worker_refused(struct core *c, struct core_worker *w)
-{
-    w->is_eligible = false;
-    core__worker_place(c, w);
-    c->duty_at[CORE_DUTY_WORLD] = 0;
-}
-
-/* The lane that goes next in the region, or NULL; jobs that may run anywhere compete with it. */
-static struct core_lane *next_lane(const struct core *c, const struct core_region *r)
-{
-    struct heap_node *here = heap_first(&r->lanes);
-    struct heap_node *anywhere = heap_first(&c->anywhere->lanes);
-    if (here && anywhere) {
-        return lane_of(core__lane_before(anywhere, here) ? anywhere : here);
-    }
-    if (!here && !anywhere) {
-        return NULL;
-    }
-    return lane_of(here ? here : anywhere);
+    return best;
 }
 
 static void assign(struct core *c, struct core_worker *w, struct core_job *job,
@@ -149,6 +43,10 @@ static void assign(struct core *c, struct core_worker *w, struct core_job *job,
     job->region = w->region;
     job->worker = w;
     job->attempt++;
+    if (c->ports.assigned) {
+        c->ports.assigned(c->ports.self,
+                          order_queued_ms(job->key, job->priority, c->settings.priority_age_ms));
+    }
     core__job_move(c, job, CORE_STATE_DISPATCHED);
     c->decisions++;
     *ret = (struct core_dispatch){.job = job->id,
@@ -170,19 +68,57 @@ static void send(struct core *c, const struct core_dispatch *batch, size_t count
     }
 }
 
-static size_t fill(struct core *c, struct core_region *r, struct core_dispatch *batch, size_t room)
+/* A worker of the region for the first of the jobs that may run anywhere, when that goes before all
+ * of the region's own. */
+static struct core_worker *find_anywhere(struct core *c, struct core_region *r,
+                                         const struct core_class *own, const struct core_class *any)
 {
-    size_t count = 0;
-    while (count < room && !c->is_broken) {
-        struct core_lane *lane = next_lane(c, r);
-        struct heap_node *worker = heap_first(&r->workers);
-        if (!lane || !worker) {
-            break;
-        }
-        assign(c, worker_of(worker), job_of(heap_first(&lane->jobs)), &batch[count]);
-        count++;
+    if (!any || (own && core__class_before(own, any))) {
+        return NULL;
     }
-    return count;
+    struct core_pool *pool = core__pool_get(c, r, core__shape_labels(any->group->shape));
+    struct core_worker *w = pool ? core__worker_find(c, pool, any->group->shape) : NULL;
+    if (pool) {
+        core__pool_leave(pool);
+    }
+    return w;
+}
+
+/* The next decision for the region; false: nothing may start there. */
+static bool decide_one(struct core *c, struct core_region *r, struct core_dispatch *ret)
+{
+    while (!c->is_broken && core__gate_has_room(&r->gate)) {
+        struct core_class *own = first_class(c, r);
+        struct core_class *any =
+            list_is_empty(&c->anywhere->groups) ? NULL : first_class(c, c->anywhere);
+        struct core_worker *w = find_anywhere(c, r, own, any);
+        if (w) {
+            assign(c, w, core__class_first(any), ret);
+            return true;
+        }
+        if (!own) {
+            return false;
+        }
+        w = core__worker_find(c, own->group->pool, own->group->shape);
+        if (w) {
+            assign(c, w, core__class_first(own), ret);
+            return true;
+        }
+        own->group->is_full = true;
+    }
+    return false;
+}
+
+/* Jobs that may run anywhere and found room nowhere step aside for others of them. True: one did,
+ * and there is another. */
+static bool set_aside_anywhere(struct core *c)
+{
+    struct core_class *any = first_class(c, c->anywhere);
+    if (!any || core__worker_find(c, any->group->pool, any->group->shape)) {
+        return false;
+    }
+    any->group->is_full = true;
+    return first_class(c, c->anywhere) != NULL;
 }
 
 void core__dispatch(struct core *c)
@@ -193,21 +129,17 @@ void core__dispatch(struct core *c)
     struct core_dispatch batch[BATCH];
     size_t count = 0;
     size_t most = c->settings.batch_max < BATCH ? c->settings.batch_max : BATCH;
-    for (size_t i = 0; i < c->regions.count; i++) {
-        struct core_region *r = c->regions.objects[i];
-        if (r == c->anywhere || r->is_paused) {
-            continue;
-        }
-        size_t added;
-        do {
-            added = fill(c, r, batch + count, most - count);
-            count += added;
-            if (count == most) {
-                send(c, batch, count);
-                count = 0;
+    do {
+        for (size_t i = 0; i < c->regions.count; i++) {
+            struct core_region *r = c->regions.objects[i];
+            while (r != c->anywhere && decide_one(c, r, &batch[count])) {
+                if (++count == most) {
+                    send(c, batch, count);
+                    count = 0;
+                }
             }
-        } while (added > 0 && !c->is_broken);
-    }
+        }
+    } while (!c->is_broken && set_aside_anywhere(c));
     if (count > 0) {
         send(c, batch, count);
     }

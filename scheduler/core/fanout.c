@@ -198,7 +198,7 @@ static int make(struct fanout *f, const struct core_plan *plan, const struct job
         return rc;
     }
     size_t room = 2 * markets + 1;
-    size_t bytes = room * 2 * 4096 + SPEC_BYTES_MAX;
+    size_t bytes = room * 3 * 4096 + SPEC_BYTES_MAX;
     f->children = mem_new_array(room, sizeof *f->children);
     f->after = mem_new_array(room, sizeof *f->after);
     buf_init(&f->storage, bytes);

@@ -402,6 +402,7 @@ static void family_settle(struct core *c, struct settle *s, struct core_job *job
 static void settle_one(struct core *c, struct settle *s, struct core_job *job)
 {
     bool is_idle = job->state == CORE_STATE_WAITING || job->state == CORE_STATE_QUEUED;
+    core__reason_set(c, job);
     if (!is_idle || job->pending > 0) {
         return;
     }

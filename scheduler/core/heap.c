@@ -2,6 +2,20 @@
 
 #include "common/base/mem.h"
 
+/* Of the one thread that decides. */
+static uint64_t compares;
+
+uint64_t heap_compares(void)
+{
+    return compares;
+}
+
+static bool goes_before(const struct heap *h, const struct heap_node *a, const struct heap_node *b)
+{
+    compares++;
+    return h->before(a, b);
+}
+
 void heap_init(struct heap *h, heap_before_fn *before)
 {
     *h = (struct heap){.before = before};
@@ -23,7 +37,7 @@ static void sift_up(struct heap *h, size_t index, struct heap_node *node)
 {
     while (index > 0) {
         size_t above = (index - 1) / 2;
-        if (!h->before(node, h->nodes[above])) {
+        if (!goes_before(h, node, h->nodes[above])) {
             break;
         }
         put(h, index, h->nodes[above]);
@@ -39,10 +53,10 @@ static void sift_down(struct heap *h, size_t index, struct heap_node *node)
         if (below >= h->count) {
             break;
         }
-        if (below + 1 < h->count && h->before(h->nodes[below + 1], h->nodes[below])) {
+        if (below + 1 < h->count && goes_before(h, h->nodes[below + 1], h->nodes[below])) {
             below++;
         }
-        if (!h->before(h->nodes[below], node)) {
+        if (!goes_before(h, h->nodes[below], node)) {
             break;
         }
         put(h, index, h->nodes[below]);

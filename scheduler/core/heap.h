@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct heap_node {
     size_t place; /* 0: in no heap; else 1 + index */
@@ -36,6 +37,9 @@ void heap_remove(struct heap *h, struct heap_node *node);
 void heap_moved(struct heap *h, struct heap_node *node);
 /* The first node, or NULL. */
 struct heap_node *heap_first(const struct heap *h);
+
+/* How often nodes were compared, in all heaps since the start: what a decision costs. */
+uint64_t heap_compares(void);
 
 static inline bool heap_has(const struct heap_node *node)
 {

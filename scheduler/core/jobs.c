@@ -58,6 +58,7 @@ static struct core_job *job_new(struct core *c, struct core_id id)
     job->market = c->no_market;
     job->region = c->anywhere;
     job->asked_open = -1;
+    job->task = c->no_task;
     list_init(&job->in_dirty);
     list_init(&job->needs);
     list_init(&job->dependants);
@@ -91,31 +92,17 @@ struct core_job *core__job_get(struct core *c, struct core_id id)
 
 /* --- what is counted by state ----------------------------------------------------------------- */
 
-static void count_open(struct core *c, struct core_job *job, int change)
-{
-    job->market->open += change;
-    CHECK(job->market->open >= 0);
-    if (job->worker) {
-        job->worker->open += change;
-        CHECK(job->worker->open >= 0);
-        core__worker_place(c, job->worker);
-    }
-    core__market_place(c, job->market);
-}
-
 void core__job_leave(struct core *c, struct core_job *job)
 {
+    core__reason_clear(c, job);
     if (heap_has(&job->in_due)) {
         heap_remove(&c->due, &job->in_due);
     }
     if (job->lane) {
-        struct core_lane *lane = job->lane;
-        heap_remove(&lane->jobs, &job->in_lane);
-        job->lane = NULL;
-        core__lane_place(c, lane);
+        core__lane_leave(c, job);
     }
     if (core_state_is_open_attempt(job->state)) {
-        count_open(c, job, -1);
+        core__open_count(c, job, -1);
     }
 }
 
@@ -125,16 +112,10 @@ static void enter(struct core *c, struct core_job *job)
         core__fault(c, "out of memory");
     }
     if (job->state == CORE_STATE_QUEUED && !job->is_parent) {
-        struct core_lane *lane = core__lane_get(c, job->region, job->market);
-        if (!lane || heap_add(&lane->jobs, &job->in_lane)) {
-            core__fault(c, "out of memory");
-            return;
-        }
-        job->lane = lane;
-        core__lane_place(c, lane);
+        core__lane_enter(c, job);
     }
     if (core_state_is_open_attempt(job->state)) {
-        count_open(c, job, 1);
+        core__open_count(c, job, 1);
     }
 }
 
@@ -142,6 +123,9 @@ void core__job_move(struct core *c, struct core_job *job, enum core_state state)
 {
     CHECK(core_state_may_follow(job->state, state));
     c->state_count[job->state]--;
+    if (c->phase == CORE_PHASE_READY && job->state != state) {
+        c->tally.moves[job->state][state]++;
+    }
     job->state = state;
     c->state_count[state]++;
     enter(c, job);
@@ -175,6 +159,9 @@ void core__job_drop(struct core *c, struct core_job *job)
     list_remove(&job->in_dirty);
     list_remove(&job->in_family);
     unlink_job(c, job);
+    if (job->shape) {
+        core__shape_leave(c, job->shape);
+    }
     mem_free(job);
 }
 
@@ -197,6 +184,9 @@ void core__jobs_clear(struct core *c)
     c->bucket_count = 0;
     c->job_count = 0;
     list_init(&c->dirty);
+    for (int i = 0; i < CORE_REASON_COUNT; i++) {
+        c->reasons[i] = 0;
+    }
     for (int i = 0; i < CORE_STATE_COUNT; i++) {
         c->state_count[i] = 0;
     }

@@ -67,6 +67,8 @@ void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome o
         .error_code = what.error_code,
         .report = report,
     };
+    c->tally.outcomes[outcome]++;
+    c->tally.classes[what.error_code ? err_class_of(what.error_code) : 0]++;
     uint64_t token = core__call(c, CORE_CALL_END, &job->id, 1);
     if (token) {
         c->ports.store.end(c->ports.store.self, token, &end, 1);
@@ -106,6 +108,8 @@ void core_report(struct core *c, const struct core_result *result)
         core__attempt_end(c, job, result->outcome, result, false);
         return;
     }
+    core__duration_add(c, job, result->run_ms);
+    c->tally.outcomes[CORE_OUTCOME_SUCCEEDED]++;
     uint64_t token = core__call(c, CORE_CALL_FINISH, &job->id, 1);
     if (token) {
         struct core_pending *p = c->last_call;

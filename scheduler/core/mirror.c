@@ -5,6 +5,7 @@
  * before the call ran, and the call's own answer brings a newer one.
  */
 #include "scheduler/core/core_int.h"
+#include "scheduler/core/order.h"
 
 /* The kinds that the core itself carries out; no worker ever sees them. */
 static bool is_parent_kind(struct span kind)
@@ -18,11 +19,19 @@ static int set_places(struct core *c, struct core_job *job, const struct core_re
     struct core_market *m = core__market_get(c, record->market);
     struct core_region *r = core__region_get(c, record->region);
     struct core_worker *w = has_worker ? core__worker_get(c, record->worker) : NULL;
-    if (!m || !r || (has_worker && !w)) {
+    struct core_task *t = core__task_get(c, record->task);
+    struct core_shape *shape = core__shape_join(c, record);
+    if (!m || !r || !t || !shape || (has_worker && !w)) {
         return ERR_NOMEM;
+    }
+    if (job->shape) {
+        core__shape_leave(c, job->shape);
     }
     job->market = m;
     job->region = r;
+    job->task = t;
+    job->shape = shape;
+    job->memory = core__memory_get(c, record->kind, record->market, record->task);
     job->worker = w;
     return 0;
 }
@@ -30,7 +39,7 @@ static int set_places(struct core *c, struct core_job *job, const struct core_re
 static int take_over(struct core *c, struct core_job *job, const struct core_record *record)
 {
     job->is_finishing = false; /* no call names the job any more */
-    job->queued_ms = record->queued_ms;
+    job->key = order_key(record->priority, record->queued_ms, c->settings.priority_age_ms);
     job->attempt = record->attempt;
     job->failures = record->failures;
     job->crashes = record->crashes;

@@ -8,9 +8,9 @@
 struct columns {
     size_t id, kind, market, task, region, state, priority, parent, attempt, failures, crashes,
         ooms, charged, max_attempts, due_in_ms, queued_ms, is_cancel_requested, children, needs,
-        worker, spec, night, memory_mb, time_limit_s, threads, after_left, cause, cause_state,
-        is_member, quorum, members, is_quorum_reached, stragglers,
-        incarnation, worker_mono_ms;
+        worker, spec, night, memory_mb, time_limit_s, threads, labels, after_left, cause,
+        cause_state, is_member, quorum, members, is_quorum_reached, stragglers, incarnation,
+        worker_mono_ms;
 };
 
 static struct columns find_columns(const struct pg_result *r)
@@ -49,6 +49,7 @@ static struct columns find_columns(const struct pg_result *r)
         .members = pg_column(r, "members"),
         .is_quorum_reached = pg_column(r, "is_quorum_reached"),
         .stragglers = pg_column(r, "stragglers"),
+        .labels = pg_column(r, "labels"),
         .incarnation = pg_column(r, "incarnation"),
         .worker_mono_ms = pg_column(r, "worker_mono_ms"),
     };
@@ -155,6 +156,7 @@ static bool read_record(const struct pg_result *r, size_t row, const struct colu
         .members = number(r, row, at->members),
         .is_quorum_reached = pg_bool(r, row, at->is_quorum_reached),
         .stragglers = core_stragglers_parse(pg_span(r, row, at->stragglers)),
+        .labels = pg_span(r, row, at->labels),
         .incarnation = pg_span(r, row, at->incarnation),
         .worker_mono_ms = pg_integer(r, row, at->worker_mono_ms, 0),
     };

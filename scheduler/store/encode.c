@@ -54,6 +54,7 @@ static void write_submission(struct json_writer *w, const struct core_submission
     json_write_integer(w, "memory_mb", s->memory_mb);
     json_write_integer(w, "time_limit_s", s->time_limit_s);
     json_write_integer(w, "threads", s->threads);
+    write_given(w, "labels", s->labels);
     json_write_integer(w, "max_attempts", s->max_attempts);
     if (s->error_code) {
         json_write_text(w, "error_code", span_of(s->error_code));
@@ -189,6 +190,35 @@ int store__write_dispatches(struct buf parts[STORE_DISPATCH_PARTS],
         rc = rc ? rc : buf_add(&parts[p], "}", 1);
     }
     return rc;
+}
+
+int store__write_kept(struct buf *out, const struct core_kept *kept)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    json_write_map(&w, NULL);
+    json_write_list(&w, "estimates");
+    for (size_t i = 0; i < kept->estimate_count; i++) {
+        const struct core_estimate_row *e = &kept->estimates[i];
+        json_write_map(&w, NULL);
+        json_write_text(&w, "kind", e->kind);
+        write_given(&w, "market", e->market);
+        write_given(&w, "task", e->task);
+        json_write_integer(&w, "attempts", e->attempts);
+        json_write_real(&w, "seconds", e->seconds);
+        json_write_end(&w);
+    }
+    json_write_end(&w);
+    json_write_list(&w, "uses");
+    for (size_t i = 0; i < kept->use_count; i++) {
+        json_write_map(&w, NULL);
+        write_given(&w, "market", kept->uses[i].market);
+        json_write_real(&w, "used_s", kept->uses[i].used_s);
+        json_write_end(&w);
+    }
+    json_write_end(&w);
+    json_write_end(&w);
+    return json_writer_finish(&w);
 }
 
 int store__write_ids(struct buf *out, const struct core_id *ids, size_t count)

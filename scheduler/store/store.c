@@ -150,14 +150,19 @@ static void answer_sweep(struct store *s, const struct call *c, const struct pg_
 
 static void read_world_row(const struct pg_result *r, size_t i, struct core_world *world,
                            struct core_market_row *markets, struct core_region_row *regions,
-                           struct core_worker_row *workers)
+                           struct core_task_row *tasks, struct core_worker_row *workers)
 {
     const char *what = pg_text(r, i, 0);
     if (strcmp(what, "all") == 0) {
         world->is_paused = true;
     } else if (strcmp(what, "region") == 0) {
         regions[world->region_count++] =
-            (struct core_region_row){.name = pg_span(r, i, 1), .is_paused = pg_bool(r, i, 5)};
+            (struct core_region_row){.name = pg_span(r, i, 1),
+                                     .max_running = (int)pg_integer(r, i, 4, 0),
+                                     .is_paused = pg_bool(r, i, 5)};
+    } else if (strcmp(what, "task") == 0) {
+        tasks[world->task_count++] = (struct core_task_row){
+            .name = pg_span(r, i, 1), .max_running = (int)pg_integer(r, i, 4, 0)};
     } else if (strcmp(what, "market") == 0) {
         markets[world->market_count++] =
             (struct core_market_row){.code = pg_span(r, i, 1),
@@ -171,6 +176,9 @@ static void read_world_row(const struct pg_result *r, size_t i, struct core_worl
                                      .incarnation = pg_span(r, i, 8),
                                      .region = pg_span(r, i, 2),
                                      .slots = (int)pg_integer(r, i, 4, 0),
+                                     .threads = (int)pg_integer(r, i, 9, 0),
+                                     .memory_mb = (int)pg_integer(r, i, 10, 0),
+                                     .labels = pg_span(r, i, 11),
                                      .is_live = pg_bool(r, i, 6),
                                      .is_draining = pg_bool(r, i, 7)};
     }
@@ -181,11 +189,13 @@ static void answer_world(struct store *s, const struct call *c, const struct pg_
     size_t count = pg_rows(r);
     struct core_market_row *markets = mem_new_array(count, sizeof *markets);
     struct core_region_row *regions = mem_new_array(count, sizeof *regions);
+    struct core_task_row *tasks = mem_new_array(count, sizeof *tasks);
     struct core_worker_row *workers = mem_new_array(count, sizeof *workers);
-    if (markets && regions && workers) {
-        struct core_world world = {.markets = markets, .regions = regions, .workers = workers};
+    if (markets && regions && tasks && workers) {
+        struct core_world world = {
+            .markets = markets, .regions = regions, .tasks = tasks, .workers = workers};
         for (size_t i = 0; i < count; i++) {
-            read_world_row(r, i, &world, markets, regions, workers);
+            read_world_row(r, i, &world, markets, regions, tasks, workers);
         }
         give(s, &(struct core_answer){.token = c->token, .world = &world});
     } else {
@@ -193,6 +203,7 @@ static void answer_world(struct store *s, const struct call *c, const struct pg_
     }
     mem_free(markets);
     mem_free(regions);
+    mem_free(tasks);
     mem_free(workers);
 }
 
@@ -245,6 +256,34 @@ static void answer_take(struct store *s, const struct call *c, const struct pg_r
     store__taken_close(&taken);
 }
 
+static void answer_recall(struct store *s, const struct call *c, const struct pg_result *r)
+{
+    size_t count = pg_rows(r);
+    struct core_estimate_row *estimates = mem_new_array(count, sizeof *estimates);
+    struct core_use_row *uses = mem_new_array(count, sizeof *uses);
+    if (estimates && uses) {
+        struct core_kept kept = {.estimates = estimates, .uses = uses};
+        for (size_t i = 0; i < count; i++) {
+            if (strcmp(pg_text(r, i, 0), "use") == 0) {
+                uses[kept.use_count++] = (struct core_use_row){.market = pg_span(r, i, 2),
+                                                               .used_s = pg_real(r, i, 5, 0)};
+            } else {
+                estimates[kept.estimate_count++] =
+                    (struct core_estimate_row){.kind = pg_span(r, i, 1),
+                                               .market = pg_span(r, i, 2),
+                                               .task = pg_span(r, i, 3),
+                                               .attempts = pg_integer(r, i, 4, 0),
+                                               .seconds = pg_real(r, i, 5, 0)};
+            }
+        }
+        give(s, &(struct core_answer){.token = c->token, .kept = &kept});
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    mem_free(estimates);
+    mem_free(uses);
+}
+
 static void accepted(struct store *s, const struct call *c, const struct pg_result *r)
 {
     switch (c->kind) {
@@ -271,6 +310,12 @@ static void accepted(struct store *s, const struct call *c, const struct pg_resu
         break;
     case STORE_CALL_TAKE:
         answer_take(s, c, r);
+        break;
+    case STORE_CALL_RECALL:
+        answer_recall(s, c, r);
+        break;
+    case STORE_CALL_NOTHING:
+        give(s, &(struct core_answer){.token = c->token});
         break;
     }
 }
@@ -570,6 +615,35 @@ static void port_cancel_children(void *self, uint64_t token, struct core_id pare
          (struct statement)MIRROR("cancel_children", "job_cancel_children($1, $2)"), params, 1);
 }
 
+static void port_recall(void *self, uint64_t token)
+{
+    struct store *s = self;
+    char half_life[NUMBER_SIZE], age[NUMBER_SIZE], live[NUMBER_SIZE];
+    (void)snprintf(half_life, sizeof half_life, "%lld", (long long)s->options.half_life_ms);
+    (void)snprintf(age, sizeof age, "%lld", (long long)s->options.priority_age_ms);
+    (void)snprintf(live, sizeof live, "%d", s->options.live_ms);
+    const char *params[] = {half_life, age, live};
+    send(s, token, STORE_CALL_RECALL,
+         (struct statement){"recall", "SELECT * FROM meridian.scheduler_recall($1, $2, $3, $4)"},
+         params, 3);
+}
+
+static void port_keep(void *self, uint64_t token, const struct core_kept *kept)
+{
+    struct store *s = self;
+    struct buf json;
+    buf_init(&json, JSON_BYTES_MAX);
+    int rc = store__write_kept(&json, kept);
+    const char *text = rc ? NULL : buf_text(&json);
+    if (text) {
+        send(s, token, STORE_CALL_NOTHING,
+             (struct statement){"keep", "SELECT meridian.scheduler_keep($1, $2)"}, &text, 1);
+    } else {
+        lost(s, rc ? rc : ERR_NOMEM, "what was learnt could not be written");
+    }
+    buf_close(&json);
+}
+
 struct core_store store_port(struct store *s)
 {
     return (struct core_store){
@@ -591,5 +665,7 @@ struct core_store store_port(struct store *s)
         .quorum = port_quorum,
         .close = port_close,
         .cancel_children = port_cancel_children,
+        .recall = port_recall,
+        .keep = port_keep,
     };
 }

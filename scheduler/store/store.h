@@ -26,9 +26,11 @@ struct store_options {
     store_answer_cb on_answer;
     store_lost_cb on_lost;
     void *data;
-    int live_ms;        /* a worker that was not seen for so long is given nothing */
-    int undelivered_ms; /* what its worker does not hold after so long is taken back */
-    int gone_ms;        /* a worker that was not seen for so long is marked as gone */
+    int64_t half_life_ms;    /* what the core was set to, for the record's views */
+    int64_t priority_age_ms; /* the same */
+    int live_ms;             /* a worker that was not seen for so long is given nothing */
+    int undelivered_ms;      /* what its worker does not hold after so long is taken back */
+    int gone_ms;             /* a worker that was not seen for so long is marked as gone */
 };
 
 /* Returns owned, or NULL when out of memory. */

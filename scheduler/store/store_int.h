@@ -16,7 +16,9 @@ enum store_call_kind {
     STORE_CALL_WORLD,
     STORE_CALL_SWEEP,
     STORE_CALL_PLAN,
-    STORE_CALL_TAKE
+    STORE_CALL_TAKE,
+    STORE_CALL_RECALL,
+    STORE_CALL_NOTHING /* the answer says that it was done */
 };
 
 /* Follows the event table: the newest id seen, and ids below it that were not there yet. */
@@ -70,6 +72,7 @@ MUST_CHECK int store__write_skips(struct buf *out, const struct core_skip *skips
 enum { STORE_DISPATCH_PARTS = 5 };
 MUST_CHECK int store__write_dispatches(struct buf parts[STORE_DISPATCH_PARTS],
                                        const struct core_dispatch *jobs, size_t count);
+MUST_CHECK int store__write_kept(struct buf *out, const struct core_kept *kept);
 /* "{id,id}" */
 MUST_CHECK int store__write_ids(struct buf *out, const struct core_id *ids, size_t count);
 

@@ -163,7 +163,8 @@ BEGIN
     FROM jsonb_array_elements(p_jobs) WITH ORDINALITY AS a(item, position)
     CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
       spec jsonb, priority integer, not_before_ms bigint, "unique" text, "by" text, parent uuid, night date,
-      memory_mb integer, time_limit_s integer, threads integer, max_attempts integer, is_parent boolean,
+      memory_mb integer, time_limit_s integer, threads integer, labels text, max_attempts integer,
+      is_parent boolean,
       error_code text, error_text text, after uuid[], after_if text, after_quorum integer, is_member boolean)
   ), judged AS MATERIALIZED (
     SELECT s.*, CASE
@@ -174,7 +175,7 @@ BEGIN
       AND (s.unique IS NULL OR (SELECT k.id FROM kept k WHERE k.id = s.id) IS NULL)
   ), added AS (
     INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
-      submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads,
+      submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads, labels,
       error_code, error_text, after_quorum, is_member)
     SELECT g.id, g.kind, m.code, g.task,
       CASE WHEN g.why IS NULL AND NOT g.is_parent THEN
@@ -185,6 +186,7 @@ BEGIN
       CASE WHEN g.why IS NULL THEN g.unique END, coalesce(g.by, 'unknown'),
       to_timestamp(g.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
       CASE n.state WHEN 'rejected' THEN now() END, g.max_attempts, g.memory_mb, g.time_limit_s, g.threads,
+      coalesce(g.labels, ''),
       CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why, g.after_quorum,
       coalesce(g.is_member, false)
     FROM judged g

@@ -137,7 +137,8 @@ BEGIN
     FROM dependency d LEFT JOIN job n ON n.id = job_newest(d.needs) WHERE d.job = p_id);
   PERFORM crash_pardon(v_job, p_actor);
   INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
-    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads, identity, after_quorum, is_member)
+    submitted_by, queued_at, max_attempts, memory_mb, time_limit_s, threads, labels, identity, after_quorum,
+    is_member)
   SELECT v_new, v_job.kind, v_job.market, v_job.task,
     coalesce(v_job.region, (SELECT m.region FROM market m WHERE m.code = v_job.market)),
     CASE WHEN v_waits THEN 'waiting' ELSE 'queued' END, v_spec, v_job.priority,
@@ -149,7 +150,7 @@ BEGIN
          THEN coalesce((v_spec ->> 'memory_mb')::integer, v_job.memory_mb)
          ELSE greatest((v_spec ->> 'memory_mb')::integer, v_job.memory_mb) END,
     coalesce((v_spec ->> 'time_limit_s')::integer, v_job.time_limit_s),
-    coalesce((v_spec ->> 'threads')::integer, v_job.threads), v_job.identity,
+    coalesce((v_spec ->> 'threads')::integer, v_job.threads), labels_sort(v_spec ->> 'labels'), v_job.identity,
     v_job.after_quorum, v_job.is_member;
   INSERT INTO dependency (job, needs, condition)
   SELECT DISTINCT ON (1, 2) v_new, job_newest(d.needs), d.condition FROM dependency d WHERE d.job = p_id

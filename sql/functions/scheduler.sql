@@ -38,7 +38,7 @@ SELECT j.id, j.kind, j.market, j.task, j.region, j.state, j.priority, j.parent, 
        THEN (SELECT a.worker FROM meridian.attempt a WHERE a.job = j.id AND a.number = j.attempt)
        END AS worker,
   CASE WHEN j.state = 'dispatched' THEN j.spec::text END AS spec,
-  j.night::text AS night, j.memory_mb, j.time_limit_s, j.threads,
+  j.night::text AS night, j.memory_mb, j.time_limit_s, j.threads, j.labels,
   CASE WHEN j.state = 'rejected' THEN j.error_text END AS error_text,
   -- How many more needs must be met; null: all of them.
   CASE WHEN j.after_quorum IS NOT NULL AND j.state IN ('waiting', 'queued')
@@ -115,27 +115,33 @@ END $$;
 -- Markets, regions, workers and pauses, a row each.
 CREATE OR REPLACE FUNCTION meridian.scheduler_world(p_term bigint, p_live_ms integer)
 RETURNS TABLE (what text, name text, region text, weight double precision, number integer,
-  is_paused boolean, is_live boolean, is_draining boolean, incarnation uuid)
+  is_paused boolean, is_live boolean, is_draining boolean, incarnation uuid, threads integer,
+  memory_mb integer, labels text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM assert_term(p_term);
   RETURN QUERY
     SELECT 'all', ''::text, NULL::text, NULL::float8, NULL::integer, true, NULL::boolean, NULL::boolean,
-      NULL::uuid
+      NULL::uuid, NULL::integer, NULL::integer, NULL::text
     FROM pause WHERE scope = 'all'
     UNION ALL
-    SELECT 'region', r.name, NULL, NULL, NULL,
-      EXISTS (SELECT FROM pause p WHERE p.scope = 'region' AND p.name = r.name), NULL, NULL, NULL
-    FROM region r
+    SELECT 'region', r.name, NULL, NULL, l.max_running,
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'region' AND p.name = r.name), NULL, NULL, NULL, NULL, NULL,
+      NULL
+    FROM region r LEFT JOIN run_limit l ON l.scope = 'region' AND l.name = r.name
+    UNION ALL
+    SELECT 'task', l.name, NULL, NULL, l.max_running, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM run_limit l WHERE l.scope = 'task'
     UNION ALL
     SELECT 'market', m.code, m.region, m.weight, m.max_running,
-      EXISTS (SELECT FROM pause p WHERE p.scope = 'market' AND p.name = m.code), NULL, NULL, NULL
+      EXISTS (SELECT FROM pause p WHERE p.scope = 'market' AND p.name = m.code), NULL, NULL, NULL, NULL,
+      NULL, NULL
     FROM market m WHERE m.removed_at IS NULL
     UNION ALL
     SELECT 'worker', w.name, w.region, NULL, w.slots, NULL,
       w.state <> 'gone' AND w.seen_at > clock_timestamp() - p_live_ms * interval '1 millisecond',
-      w.state = 'draining' OR w.drain_requested_at IS NOT NULL, w.incarnation
+      w.state = 'draining' OR w.drain_requested_at IS NOT NULL, w.incarnation, w.threads, w.memory_mb, w.labels
     FROM worker w WHERE w.state <> 'gone';
 END $$;
 

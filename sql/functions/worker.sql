@@ -7,19 +7,20 @@
 -- Attempts of older incarnations of the name lose their lease at once, so they run again soon.
 CREATE OR REPLACE FUNCTION meridian.worker_hello(p_worker text, p_incarnation uuid, p_is_start boolean,
   p_region text, p_host text, p_pid integer, p_slots integer, p_threads integer,
-  p_memory_mb integer, p_version text, p_mono_ms bigint) RETURNS boolean
+  p_memory_mb integer, p_version text, p_mono_ms bigint, p_labels text DEFAULT '') RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
 DECLARE
   v_taken boolean;
 BEGIN
   INSERT INTO meridian.region (name) VALUES (p_region) ON CONFLICT (name) DO NOTHING;
   INSERT INTO meridian.worker AS w (name, incarnation, region, host, pid, slots, threads, memory_mb, version,
-    mono_ms)
+    mono_ms, labels)
   VALUES (p_worker, p_incarnation, p_region, p_host, p_pid, p_slots, p_threads, p_memory_mb, p_version,
-    p_mono_ms)
+    p_mono_ms, p_labels)
   ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, region = excluded.region,
     host = excluded.host, pid = excluded.pid, slots = excluded.slots, threads = excluded.threads,
     memory_mb = excluded.memory_mb, version = excluded.version, mono_ms = excluded.mono_ms,
+    labels = excluded.labels,
     state = CASE WHEN w.incarnation = excluded.incarnation THEN w.state ELSE 'up' END,
     drain_requested_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.drain_requested_at END,
     started_at = CASE WHEN w.incarnation = excluded.incarnation THEN w.started_at ELSE now() END,

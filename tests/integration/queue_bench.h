@@ -242,8 +242,8 @@ static inline void bench_hello(struct bench_worker *w, struct bench *b, const ch
     char sql[512];
     (void)snprintf(
         sql, sizeof sql,
-        "SELECT meridian.worker_hello('%s', '%s', true, '%s', 'host', 1, %d, 1, 1024, '0', 7)",
-        name, w->incarnation.text, region, slots);
+        "SELECT meridian.worker_hello('%s', '%s', true, '%s', 'host', 1, %d, %d, %d, '0', 7)", name,
+        w->incarnation.text, region, slots, slots, slots * 2048);
     assert_string_equal(bench_ask(b, sql), "t");
     struct message_report m = {.type = MESSAGE_HELLO, .slots = slots, .free = slots};
     (void)snprintf(m.region, sizeof m.region, "%s", region);

@@ -305,6 +305,16 @@ static const struct core_market_row bench_markets[] = {
 };
 static const struct core_region_row bench_regions[] = {{.name = {"ap", 2}}, {.name = {"eu", 2}}};
 
+static inline struct core_worker_row bench_worker_of(const char *name, const char *incarnation,
+                                                     int slots)
+{
+    return (struct core_worker_row){.name = span_of(name),
+                                    .incarnation = span_of(incarnation),
+                                    .region = span_of("eu"),
+                                    .slots = slots,
+                                    .is_live = true};
+}
+
 /* One live worker "w" of region eu with that many slots; all markets as above. */
 static inline struct core_world bench_world_of(struct core_worker_row *worker, int slots)
 {

@@ -147,7 +147,7 @@ static void test_core_dispatch_accepts_a_refusal_of_the_record(void **state)
 }
 
 /* The least loaded worker gets the job, by its share of free slots; between equals the larger, then
- * the first by name. Each is named with its incarnation. */
+ * the first listed. Each is named with its incarnation. */
 static void test_core_dispatch_picks_the_least_loaded_worker(void **state)
 {
     (void)state;
@@ -159,10 +159,9 @@ static void test_core_dispatch_picks_the_least_loaded_worker(void **state)
     rows[6].attempt = 1;
     rows[6].worker = span_of("a");
     bench_start(rows, 7, 0);
-    const struct core_worker_row workers[3] = {
-        {span_of("b"), span_of("b1"), span_of("eu"), 2, true, false},
-        {span_of("a"), span_of("a1"), span_of("eu"), 2, true, false},
-        {span_of("c"), span_of("c1"), span_of("eu"), 1, true, false}};
+    const struct core_worker_row workers[3] = {bench_worker_of("b", "b1", 2),
+                                               bench_worker_of("a", "a1", 2),
+                                               bench_worker_of("c", "c1", 1)};
     struct core_world world = {.markets = bench_markets,
                                .market_count = 3,
                                .regions = bench_regions,
@@ -172,7 +171,7 @@ static void test_core_dispatch_picks_the_least_loaded_worker(void **state)
     bench.now_ms += 10000;
     (void)core_tick(bench.core);
     bench_settle(&world);
-    static const char *const expected[] = {"b1", "c1", "a1", "b1"};
+    static const char *const expected[] = {"b1", "c1", "b1", "a1"};
     assert_int_equal(bench.open[0].count, 4); /* and not one more than there are slots */
     for (size_t i = 0; i < 4; i++) {
         assert_true(span_is(bench.open[0].dispatches[i].incarnation, expected[i]));

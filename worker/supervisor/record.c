@@ -67,12 +67,13 @@ static void say_hello(struct supervisor *s, int64_t now)
                             threads,
                             memory,
                             MERIDIAN_VERSION,
-                            mono};
+                            mono,
+                            s->options->labels};
     s->hello_ms = now;
     s->is_hello_open =
         pg_send_texts(s->pg, NULL,
                       "SELECT meridian.worker_hello($1, $2::uuid, $3::boolean, $4, $5, $6::integer,"
-                      " $7::integer, $8::integer, $9::integer, $10, $11::bigint)",
+                      " $7::integer, $8::integer, $9::integer, $10, $11::bigint, $12)",
                       params, sizeof params / sizeof params[0], on_hello, s) == 0;
 }
 
@@ -166,6 +167,7 @@ static void on_renew(int rc, const struct pg_result *result, const struct pg_err
 {
     struct supervisor *s = data;
     s->is_renew_open = false;
+    metrics_renewed(s, rc == 0);
     if (rc != 0) {
         if (rc != ERR_CANCELLED) {
             log_warn("leases not renewed, trying again: %s", error->text);

@@ -415,6 +415,7 @@ static void start(struct slot *slot, int64_t now)
         log_error("%s", e.text);
         return;
     }
+    metrics_runner_started(slot->supervisor);
     slot_move(&slot->state, SLOT_STARTING);
     slot->kill_ms = now + READY_WITHIN_MS;
     slot->served = 0;

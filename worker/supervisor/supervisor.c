@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rng.h"
+#include "common/metrics/metrics.h"
 
 #include <signal.h>
 #include <string.h>
@@ -68,6 +69,7 @@ void supervisor_close(struct supervisor *s, int exit_code)
     runners_kill(s);
     record_close(s);
     transport_close(s);
+    metrics_server_close(s->metrics_server);
     uv_close((uv_handle_t *)&s->tick, on_closed);
     uv_close((uv_handle_t *)&s->on_child, on_closed);
     uv_close((uv_handle_t *)&s->on_term, on_closed);
@@ -116,6 +118,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
     int64_t now = clock_mono_ms();
+    metrics_tick(s, now);
     runners_reap(s); /* SIGCHLD may be merged; this costs nothing */
     runners_tick(s, now);
     assignment_fill(s);
@@ -211,6 +214,7 @@ int supervisor_run(const struct supervisor_options *options, struct err_buf *e)
         return err_set(e, ERR_NOMEM, "cannot make an event loop");
     }
     int rc = open_slots(&s, e);
+    rc = rc == 0 ? metrics_open(&s, e) : rc;
     rc = rc == 0 ? open_handles(&s, e) : rc;
     rc = rc == 0 ? record_open(&s, e) : rc;
     rc = rc == 0 ? transport_open(&s, e) : rc;
@@ -219,6 +223,7 @@ int supervisor_run(const struct supervisor_options *options, struct err_buf *e)
         CHECK(uv_loop_close(&s.loop) == 0); /* no live handles */
     }
     reap_all(&s);
+    metrics_free(s.metrics);
     outbox_close(&s.outbox);
     waiting_close(&s.waiting);
     recent_close(&s.recent);

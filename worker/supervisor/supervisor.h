@@ -20,9 +20,11 @@ struct supervisor_options {
     const char *name;
     const char *runner_path; /* NULL: this executable */
     int64_t slots;
-    int64_t threads;   /* of the machine, as told to the scheduler */
-    int64_t memory_mb; /* likewise */
-    int64_t grace_ms;  /* how long running jobs may go on after SIGTERM */
+    int64_t threads;     /* of the machine, as told to the scheduler */
+    int64_t memory_mb;   /* likewise */
+    const char *metrics; /* HOST:PORT to listen on; NULL: nowhere */
+    const char *labels;  /* "key=value,key=value", sorted */
+    int64_t grace_ms;    /* how long running jobs may go on after SIGTERM */
 };
 
 /*

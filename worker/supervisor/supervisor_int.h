@@ -9,6 +9,7 @@
  *   waiting.c     jobs that wait for a runner
  *   recent.c      attempts that were taken lately
  *   outbox.c      results that are not yet known to be recorded
+ *   metrics.c     what is counted, and whether it lives
  */
 #ifndef WORKER_SUPERVISOR_SUPERVISOR_INT_H
 #define WORKER_SUPERVISOR_SUPERVISOR_INT_H
@@ -16,6 +17,7 @@
 #include "common/base/buf.h"
 #include "common/base/uuid.h"
 #include "common/message/message.h"
+#include "common/metrics/server.h"
 #include "common/pg/pg.h"
 #include "common/redis/redis.h"
 #include "worker/supervisor/outbox.h"
@@ -133,6 +135,9 @@ struct supervisor {
     struct outbox outbox;
     struct waiting waiting;
     struct recent recent;
+    struct metrics *metrics;
+    struct metrics_server *metrics_server; /* NULL unless asked for */
+    int64_t tick_ms;                       /* of the last tick */
     /* drain */
     int signals;
     int64_t grace_end_ms; /* 0 = no limit */
@@ -146,8 +151,9 @@ struct supervisor {
     bool is_hello_open;
     int64_t hello_ms;
     bool is_renew_open;
-    bool must_renew;  /* at once */
-    int64_t renew_ms; /* start of the last renewal */
+    bool must_renew;    /* at once */
+    int64_t renew_ms;   /* start of the last renewal */
+    int64_t renewed_ms; /* start of the last one that was answered well */
     /* transport */
     struct redis *commands;
     struct redis *reader;
@@ -169,6 +175,14 @@ void supervisor_drain(struct supervisor *s, int64_t grace_ms);
 void supervisor_close(struct supervisor *s, int exit_code);
 /* The slot that holds this attempt, or NULL. */
 struct slot *supervisor_slot_of(struct supervisor *s, const char *job, int32_t attempt);
+
+/* --- metrics.c --- */
+MUST_CHECK int metrics_open(struct supervisor *s, struct err_buf *e);
+void metrics_ended(struct supervisor *s, enum message_outcome outcome);
+/* A renewal was answered. */
+void metrics_renewed(struct supervisor *s, bool is_good);
+void metrics_runner_started(struct supervisor *s);
+void metrics_tick(struct supervisor *s, int64_t now);
 
 /* --- runners.c --- */
 /* Starts, kills and measures what is due. */

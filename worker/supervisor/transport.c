@@ -176,6 +176,7 @@ static void resend_results(struct supervisor *s, int64_t now)
 
 void transport_result(struct supervisor *s, const struct message_result *result)
 {
+    metrics_ended(s, result->outcome);
     struct message_report m = {
         .type = MESSAGE_RESULT, .incarnation = s->incarnation, .result = *result};
     (void)snprintf(m.worker, sizeof m.worker, "%s", s->options->name);

@@ -81,7 +81,8 @@ SELECT pg_temp.expect_refused('MR002', 'no worker "w"', $$SELECT meridian.worker
 INSERT INTO meridian.worker (name, incarnation, region, host, pid, slots, threads, memory_mb, version)
 VALUES ('w', gen_random_uuid(), 'eu', 'h', 1, 1, 1, 100, '0');
 SELECT pg_temp.expect_equal('drain', meridian.worker_drain('w', 'me'), 'up');
-SELECT pg_temp.expect_equal('the slot is taken', (SELECT reason FROM report.pending WHERE job = :'f2'), 'slots');
+SELECT pg_temp.expect_equal('one that drains takes nothing', (SELECT reason FROM report.pending WHERE job = :'f2'),
+  'no_worker');
 -- Markets and tasks.
 SELECT pg_temp.expect_refused(state, words, statement) FROM (VALUES
   ('MR004', 'did you mean "Europe/Berlin"?', $$SELECT meridian.market_set('x', 'eu', 'Berlin', 'me')$$),
