@@ -1018,8 +1018,13 @@ static void give_world(struct scheduler *s, struct answer *a)
                                               .is_paused = a->markets[i].is_paused};
     }
     for (int i = 0; i < REC_REGIONS; i++) {
-        regions[i] = (struct core_region_row){.name = span_of(rec_regions[i])};
+        regions[i] =
+            (struct core_region_row){.name = span_of(rec_regions[i]),
+                                     .max_running = i == REC_REGIONS - 1 ? REC_REGION_MAX : 0};
     }
+    const struct core_task_row task = {.name = span_of(rec_tasks[0]), .max_running = REC_TASK_MAX};
+    world.tasks = &task;
+    world.task_count = 1;
     for (int i = 0; i < REC_WORKERS_MAX; i++) {
         const struct rec_worker *row = &a->workers[i];
         if (row->is_known && !row->is_gone) {
@@ -1028,6 +1033,8 @@ static void give_world(struct scheduler *s, struct answer *a)
                                          .incarnation = span_of(rec_incarnation(row->incarnation)),
                                          .region = span_of(rec_regions[row->region]),
                                          .slots = row->slots,
+                                         .threads = REC_WORKER_THREADS,
+                                         .memory_mb = REC_WORKER_MEMORY_MB,
                                          .is_live = w.now - row->seen_ms < REC_LIVE_MS,
                                          .is_draining = row->is_draining};
         }

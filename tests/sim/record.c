@@ -140,6 +140,40 @@ const char *rec_incarnation(int number)
     return texts[number];
 }
 
+const char *const rec_tasks[REC_TASKS] = {"intent", "topic", "tone"};
+
+/* Told from the id, so that the same job is always alike. */
+static int task_of(const struct rec_job *j)
+{
+    return (int)(j->id.low % REC_TASKS);
+}
+
+static int threads_of(const struct rec_job *j)
+{
+    return 1 + (int)(j->id.low / REC_TASKS % 2);
+}
+
+/* Limits and requests hold at every moment: what is open counts, whoever believes what. */
+static void check_limits(const struct record *r)
+{
+    int of_task = 0, of_region = 0;
+    int threads[REC_WORKERS_MAX] = {0}, memory_mb[REC_WORKERS_MAX] = {0};
+    for (int i = 0; i < r->job_count; i++) {
+        const struct rec_job *j = &r->jobs[i];
+        if (core_state_is_open_attempt(j->state)) {
+            int worker = j->attempts[j->attempt].worker;
+            of_task += task_of(j) == 0;
+            of_region += j->region == REC_REGIONS - 1;
+            threads[worker] += threads_of(j);
+            memory_mb[worker] += j->memory_mb;
+        }
+    }
+    CHECK(of_task <= REC_TASK_MAX && of_region <= REC_REGION_MAX);
+    for (int i = 0; i < REC_WORKERS_MAX; i++) {
+        CHECK(threads[i] <= REC_WORKER_THREADS && memory_mb[i] <= REC_WORKER_MEMORY_MB);
+    }
+}
+
 struct core_record rec_row(const struct record *r, int job, struct core_need *out_needs)
 {
     const struct rec_job *j = &r->jobs[job];
@@ -159,6 +193,9 @@ struct core_record rec_row(const struct record *r, int job, struct core_need *ou
         .ooms = j->ooms,
         .charged = j->failures + j->crashes,
         .max_attempts = j->max_attempts,
+        .task = span_of(rec_tasks[task_of(j)]),
+        .memory_mb = j->memory_mb,
+        .threads = threads_of(j),
         .due_in_ms = j->due_ms > r->now_ms ? j->due_ms - r->now_ms : 0,
         .queued_ms = j->order_ms ? j->order_ms : j->queued_ms,
         .is_cancel_requested = j->is_cancel_requested,
@@ -273,6 +310,7 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
                                       .incarnation = incarnation,
                                       .dispatched_ms = r->now_ms,
                                       .lease_until_ms = r->now_ms + REC_UNDELIVERED_MS};
+    check_limits(r);
 }
 
 void rec_finish(struct record *r, struct core_id id, int number, int worker)

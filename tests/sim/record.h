@@ -19,11 +19,19 @@ enum {
     REC_HAND_OVER_MS = 1000,
     REC_LIVE_MS = 6000,
     REC_CRASHES_MAX = 3, /* of what is run; nights are shorter than the rule's 72 hours */
-    REC_MEMORY_MB = 2048
+    REC_MEMORY_MB = 2048,
+    /* What a worker offers, and how many jobs of one task and of one region may run: little, so
+     * that all of it is met. */
+    REC_WORKER_MEMORY_MB = 9000,
+    REC_WORKER_THREADS = 3,
+    REC_TASKS = 3,
+    REC_TASK_MAX = 2,  /* of the first task */
+    REC_REGION_MAX = 3 /* of the last region */
 };
 
 extern const char *const rec_markets[REC_MARKETS];
 extern const char *const rec_regions[REC_REGIONS];
+extern const char *const rec_tasks[REC_TASKS];
 extern const int rec_region_of[REC_MARKETS];
 
 enum rec_attempt_state { REC_DISPATCHED = 1, REC_RUNNING, REC_ENDED };
