@@ -83,6 +83,11 @@ static void port_nothing(void *self, uint64_t token)
     (void)self;
     (void)note(NOTHING, token);
 }
+static void port_take(void *self, uint64_t token, size_t limit)
+{
+    (void)limit;
+    port_nothing(self, token);
+}
 static void port_dispatch(void *self, uint64_t token, const struct core_dispatch *jobs,
                           size_t count)
 {
@@ -260,6 +265,7 @@ static void start(size_t jobs)
                                          .changes = port_changes,
                                          .sweep = port_nothing,
                                          .fire = port_nothing,
+                                         .take = port_take,
                                          .dispatch = port_dispatch},
                                .transport = {.ready = port_ready}};
     memset(&s, 0, sizeof s);
