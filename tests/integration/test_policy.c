@@ -187,6 +187,8 @@ static void test_policy_agrees_on_what_is_queued(void **state)
     struct message_ready running;
     (void)bench_await_offer(&w, &running);
     assert_true(bench_claim_offer(&w, &running));
+    (void)bench_ask(&b, "UPDATE meridian.attempt SET lease_expires_at = now() + interval '1 hour'"
+                        " WHERE ended_at IS NULL");
     (void)bench_ask(
         &b, "UPDATE meridian.worker SET memory_mb = 4000, seen_at = now() + interval '1 hour'");
     assert_reason("room", 1);
@@ -222,10 +224,13 @@ static void test_policy_agrees_on_a_retry(void **state)
     double before = sample("meridian_queue_wait_seconds_count");
     bench_hello(&w, &b, "w-ap", "ap", 1);
     (void)bench_ask(&b, "UPDATE meridian.worker SET seen_at = now() + interval '1 hour'");
-    (void)submit("ja-JP", "{}", NULL);
+    (void)submit("ja-JP", "{\"max_attempts\":100}", NULL);
     struct message_ready job;
     (void)bench_await_offer(&w, &job);
+    /* It has failed so often that it waits for minutes; the scheduler reads it with the claim. */
+    (void)bench_ask(&b, "UPDATE meridian.job SET failures = 8 WHERE market = 'ja-JP'");
     assert_true(bench_claim_offer(&w, &job));
+    assert_true(sample_becomes("meridian_jobs{state=\"running\"}", 2));
     bench_result(&w, &job, MESSAGE_FAILED, "UNREACHABLE");
     char sql[256];
     (void)snprintf(sql, sizeof sql, "SELECT reason FROM report.pending WHERE job = '%s'",
