@@ -204,9 +204,18 @@ static void deliver(struct request *r)
     request_free(r);
 }
 
+/* A prepared statement whose functions were made anew by a migration, with other columns, or at
+ * that very moment. The session may refuse it for good: only a new one prepares it again. */
+static bool is_outdated(const struct request *r)
+{
+    return (strcmp(r->error.sqlstate, "0A000") == 0 && strstr(r->error.text, "cached plan")) ||
+           (strcmp(r->error.sqlstate, "XX000") == 0 && strstr(r->error.text, "cache lookup"));
+}
+
 /* The sync of the oldest request arrived: its answer is complete. */
 static void complete_head(struct pg *p)
 {
+    bool must_renew = false;
     struct request *r = list_take(&p->sent);
     CHECK(r != NULL);
     if (!r->held) {
@@ -214,12 +223,18 @@ static void complete_head(struct pg *p)
         (void)snprintf(r->error.text, sizeof r->error.text, "no answer before the sync");
     } else if (r->has_failed) {
         r->rc = pg__error_of(&r->error, r->held, NULL);
+        must_renew = is_outdated(r);
+        r->rc = must_renew ? ERR_UNREACHABLE : r->rc;
         if (r->name[0]) {
             forget_name(p, r->name);
         }
     }
     arm_timer(p);
+    const PGconn *connection = p->connection;
     deliver(r);
+    if (must_renew && p->connection == connection) {
+        lose(p, ERR_UNREACHABLE, "the record's functions were made anew");
+    }
 }
 
 static void take_result(struct pg *p, PGresult *result)

@@ -147,7 +147,7 @@ int core_submission_check(struct core_submission *s, struct buf *storage, struct
 static void reduce(struct core_submission *s, struct err_buf *reason)
 {
     (void)err_set(reason, ERR_DATABASE, "the record refused this submission");
-    *s = (struct core_submission){.id = s->id, .kind = span_of("unknown"), .by = s->by};
+    *s = (struct core_submission){.id = s->id, .kind = span_of("unknown")};
     (void)refuse(s, ERR_DATABASE, reason);
 }
 

@@ -1,9 +1,11 @@
 #include "scheduler/intake/batch.h"
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "scheduler/core/admission.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 int batch_init(struct batch *b)
 {
@@ -97,6 +99,12 @@ static int decode_beginning(struct batch_item *item, size_t length)
     return 0;
 }
 
+/* By the id that Redis gave the entry: its milliseconds come first. */
+static bool is_young(const char *entry)
+{
+    return clock_wall_ms() - strtoll(entry, NULL, 10) < BATCH_NEWER_WAIT_MS;
+}
+
 static int decode(struct batch_item *item, size_t length)
 {
     if (length > MESSAGE_SUBMISSION_MAX) {
@@ -106,6 +114,9 @@ static int decode(struct batch_item *item, size_t length)
     int rc = message_decode_submission(span_make(item->bytes, length), m, &item->reason);
     (void)snprintf(item->reply, sizeof item->reply, "%s", m->reply);
     item->is_recordable = core_id_parse(span_of(m->id.text), &item->submission.id);
+    if (rc == ERR_UNSUPPORTED && is_young(item->entry)) {
+        return rc;
+    }
     if (rc) {
         item->submission.kind = span_of("unknown");
         reject(item, err_name(rc));

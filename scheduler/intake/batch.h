@@ -29,8 +29,13 @@ struct batch {
 /* Room for BATCH_MAX items; ERR_NOMEM. */
 MUST_CHECK int batch_init(struct batch *b);
 void batch_close(struct batch *b);
+/* How long a submission of a newer version is left in the stream for the scheduler that knows it: a
+ * rolling upgrade is over by then, or a person looks. */
+enum { BATCH_NEWER_WAIT_MS = 60000 };
+
 /* Takes a copy of an entry; a message that cannot be read becomes a rejected submission, or one
- * that is not recordable. ERR_NOMEM, ERR_LIMIT: not added. */
+ * that is not recordable. ERR_NOMEM, ERR_LIMIT: not added. ERR_UNSUPPORTED: not added, for it is of
+ * a newer version and its entry younger than BATCH_NEWER_WAIT_MS. */
 MUST_CHECK int batch_add(struct batch *b, struct span entry, struct span message);
 /* The record would not even take it as it is: leaves only the id, and says why. */
 void batch_reduce(struct batch_item *item, const char *why);

@@ -36,6 +36,7 @@ struct intake {
     bool reads_own;         /* what is pending, rather than what is new */
     int64_t own_at_ms;      /* when pending entries were last looked for */
     int64_t complain_at_ms; /* not before */
+    int64_t newer_at_ms;    /* the same, of submissions of a newer version */
     struct batch batch;
     bool is_single;  /* the batch was refused: one by one */
     bool is_reduced; /* and this one was refused alone, too */
@@ -211,11 +212,25 @@ void intake_admitted(struct intake *in, int status, const struct core_admitted *
     }
 }
 
+/* Left pending: in a rolling upgrade the new leader takes it, else this one rejects it in the end.
+ */
+static void note_newer(struct intake *in, const struct redis_entry *entry)
+{
+    int64_t now = clock_mono_ms();
+    if (now >= in->newer_at_ms) {
+        in->newer_at_ms = now + COMPLAIN_MS;
+        log_warn("a submission of a newer version waits for a newer scheduler: entry=%.*s",
+                 (int)entry->id.length, entry->id.data);
+    }
+}
+
 static void on_entry(const struct redis_entry *entry, void *data)
 {
     struct intake *in = data;
     int rc = batch_add(&in->batch, entry->id, entry->message);
-    if (rc) {
+    if (rc == ERR_UNSUPPORTED) {
+        note_newer(in, entry);
+    } else if (rc) {
         /* It stays pending, and is read again. */
         log_warn("could not take a submission: %s entry=%.*s", err_text(rc), (int)entry->id.length,
                  entry->id.data);

@@ -179,7 +179,7 @@ static void read_world_row(const struct pg_result *r, size_t i, struct core_worl
                                      .threads = (int)pg_integer(r, i, 9, 0),
                                      .memory_mb = (int)pg_integer(r, i, 10, 0),
                                      .labels = pg_span(r, i, 11),
-                                     .is_live = pg_bool(r, i, 6),
+                                     .is_live = pg_bool(r, i, 6) && !pg_is_null(r, i, 8),
                                      .is_draining = pg_bool(r, i, 7)};
     }
 }

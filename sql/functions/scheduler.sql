@@ -141,7 +141,9 @@ BEGIN
     UNION ALL
     SELECT 'worker', w.name, w.region, NULL, w.slots, NULL,
       w.state <> 'gone' AND w.seen_at > clock_timestamp() - p_live_ms * interval '1 millisecond',
-      w.state = 'draining' OR w.drain_requested_at IS NOT NULL, w.incarnation, w.threads, w.memory_mb, w.labels
+      w.state = 'draining' OR w.drain_requested_at IS NOT NULL,
+      CASE WHEN w.mono_ms > 0 THEN w.incarnation END, -- else of the previous release: it claims
+      w.threads, w.memory_mb, w.labels
     FROM worker w WHERE w.state <> 'gone';
 END $$;
 
@@ -378,7 +380,7 @@ BEGIN
   UPDATE job SET state = v_next,
     failures = failures + (p_end ->> 'failures')::integer,
     crashes = crashes + (p_end ->> 'crashes')::integer,
-    ooms = ooms + (p_end ->> 'ooms')::integer,
+    ooms = ooms + coalesce((p_end ->> 'ooms')::integer, 0), -- the previous release does not count them
     memory_mb = CASE WHEN v_next IN ('waiting', 'queued') THEN coalesce(v_memory, memory_mb) ELSE memory_mb END,
     order_at = CASE WHEN NOT v_is_charged THEN coalesce(order_at, v_attempt.queued_at) END,
     not_before = CASE v_next
