@@ -106,6 +106,8 @@ struct cli_options {
     struct config_list workers;
     struct config_list weights;
     struct config_list limits;
+    int64_t priority_age_ms;
+    int64_t half_life_ms;
     /* models */
     int64_t version_id;
     const char *output;

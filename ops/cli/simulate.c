@@ -37,6 +37,8 @@ struct simulation {
     struct pg_result *history;
     struct pg_result *workers_seen;
     struct pg_result *markets_seen;
+    struct pg_result *limits_seen;
+    struct pg_result *policy_seen;
     struct replay_job *jobs;
     struct past *past;
     struct core_id *needs;
@@ -46,7 +48,12 @@ struct simulation {
     size_t worker_count;
     struct core_market_row *markets;
     size_t market_count;
+    struct core_region_row *regions; /* those with a limit */
+    size_t region_count;
+    struct core_task_row *tasks; /* the same */
+    size_t task_count;
     struct core_world world;
+    struct core_settings settings;
     struct replay replay;
     struct market_line *lines;
     int64_t *waits; /* of all lines, twice */
@@ -67,7 +74,7 @@ static const char history_sql[] =
     "j.admitted_at < win.b AND j.region IS NOT NULL AND j.ended_at IS NOT NULL AND f.started IS "
     "NOT NULL) "
     "SELECT j.id, j.kind, j.market, j.task, j.region, j.priority, j.memory_mb, j.threads, "
-    "NULL AS labels, (extract(epoch FROM j.admitted_at - (SELECT a FROM win)) * 1000)::bigint AS "
+    "j.labels, (extract(epoch FROM j.admitted_at - (SELECT a FROM win)) * 1000)::bigint AS "
     "arrive_ms, greatest(j.run_ms, 0) AS run_ms, (extract(epoch FROM j.started - "
     "coalesce(j.queued, j.admitted_at)) * 1000)::bigint AS wait_ms, (extract(epoch FROM "
     "j.ended_at - (SELECT a FROM win)) * 1000)::bigint AS end_ms, (SELECT "
@@ -76,7 +83,7 @@ static const char history_sql[] =
     "FROM jobs j ORDER BY j.admitted_at, j.id";
 
 static const char workers_sql[] =
-    "SELECT w.name, w.region, w.slots, w.threads, w.memory_mb, NULL AS labels FROM meridian.worker "
+    "SELECT w.name, w.region, w.slots, w.threads, w.memory_mb, w.labels FROM meridian.worker "
     "w "
     "WHERE w.name IN (SELECT t.worker FROM meridian.attempt t WHERE t.started_at >= "
     "$1::timestamptz AND t.started_at < $2::timestamptz) ORDER BY w.region, w.name";
@@ -84,6 +91,13 @@ static const char workers_sql[] =
 static const char markets_sql[] =
     "SELECT code, region, weight, max_running FROM meridian.market WHERE removed_at IS NULL ORDER "
     "BY code";
+
+static const char limits_sql[] =
+    "SELECT l.scope, l.name, l.max_running FROM meridian.run_limit l ORDER BY l.scope, l.name";
+
+static const char policy_sql[] = "SELECT (priority_age_s * 1000)::bigint AS age_ms, (half_life_s * "
+                                 "1000)::bigint AS half_life_ms "
+                                 "FROM meridian.leader_policy";
 
 static struct span text_at(const struct pg_result *r, size_t row, const char *column)
 {
@@ -171,6 +185,41 @@ static int read_markets(struct simulation *s)
                                      .max_running = (int)number_at(r, i, "max_running")};
     }
     return s->markets ? 0 : ERR_NOMEM;
+}
+
+static int read_limits(struct simulation *s)
+{
+    const struct pg_result *r = s->limits_seen;
+    s->regions = mem_new_array(pg_rows(r) + 1, sizeof *s->regions);
+    s->tasks = mem_new_array(pg_rows(r) + 1, sizeof *s->tasks);
+    for (size_t i = 0; s->regions && s->tasks && i < pg_rows(r); i++) {
+        struct span name = text_at(r, i, "name");
+        int most = (int)number_at(r, i, "max_running");
+        if (span_is(text_at(r, i, "scope"), "region")) {
+            s->regions[s->region_count++] =
+                (struct core_region_row){.name = name, .max_running = most};
+        } else {
+            s->tasks[s->task_count++] = (struct core_task_row){.name = name, .max_running = most};
+        }
+    }
+    return s->regions && s->tasks ? 0 : ERR_NOMEM;
+}
+
+/* What the leader goes by now, unless a flag says otherwise. */
+static void read_policy(struct cli *c, struct simulation *s)
+{
+    const struct pg_result *r = s->policy_seen;
+    s->settings = core_settings_default;
+    if (pg_rows(r) == 1) {
+        s->settings.priority_age_ms = number_at(r, 0, "age_ms");
+        s->settings.share_half_life_ms = number_at(r, 0, "half_life_ms");
+    }
+    if (c->o.priority_age_ms > 0) {
+        s->settings.priority_age_ms = c->o.priority_age_ms;
+    }
+    if (c->o.half_life_ms > 0) {
+        s->settings.share_half_life_ms = c->o.half_life_ms;
+    }
 }
 
 /* --- what if --------------------------------------------------------------------------------- */
@@ -541,6 +590,8 @@ static int read_history(struct cli *c, struct simulation *s)
     rc = PG_SYNC_EXEC(c->control, &s->history, &c->e, history_sql, since, until);
     rc = rc ? rc : PG_SYNC_EXEC(c->control, &s->workers_seen, &c->e, workers_sql, since, until);
     rc = rc ? rc : pg_sync_exec(c->control, markets_sql, NULL, 0, &s->markets_seen, &c->e);
+    rc = rc ? rc : pg_sync_exec(c->control, limits_sql, NULL, 0, &s->limits_seen, &c->e);
+    rc = rc ? rc : pg_sync_exec(c->control, policy_sql, NULL, 0, &s->policy_seen, &c->e);
     return cli_explain(c->control, rc, &c->e);
 }
 
@@ -549,6 +600,7 @@ static int simulate(struct cli *c, struct simulation *s)
     int rc = read_history(c, s);
     rc = rc ? rc : read_jobs(s);
     rc = rc ? rc : read_markets(s);
+    rc = rc ? rc : read_limits(s);
     rc = rc ? rc : read_workers(c, s);
     rc = rc ? rc : change_markets(c, s, "--weight", &c->o.weights, 0.001, 1000, set_weight);
     rc = rc ? rc : change_markets(c, s, "--max-running", &c->o.limits, 0, 1000000, set_max_running);
@@ -559,12 +611,19 @@ static int simulate(struct cli *c, struct simulation *s)
         return err_set(&c->e, ERR_NOTFOUND,
                        "no finished jobs in that time; choose another: --since 7d");
     }
-    s->world = (struct core_world){.markets = s->markets, .market_count = s->market_count};
+    read_policy(c, s);
+    s->world = (struct core_world){.markets = s->markets,
+                                   .market_count = s->market_count,
+                                   .regions = s->regions,
+                                   .region_count = s->region_count,
+                                   .tasks = s->tasks,
+                                   .task_count = s->task_count};
     s->replay = (struct replay){.jobs = s->jobs,
                                 .job_count = s->job_count,
                                 .workers = s->workers,
                                 .worker_count = s->worker_count,
-                                .world = &s->world};
+                                .world = &s->world,
+                                .settings = &s->settings};
     rc = replay_run(&s->replay, &c->e);
     rc = rc ? rc : group(s);
     return rc ? rc : c->o.json ? print_json(c, s) : print_table(c, s);
@@ -576,12 +635,16 @@ static int run_simulate(struct cli *c)
     int rc = simulate(c, &s);
     mem_free(s.waits);
     mem_free(s.lines);
+    mem_free(s.tasks);
+    mem_free(s.regions);
     mem_free(s.markets);
     mem_free(s.worker_names);
     mem_free(s.workers);
     mem_free(s.needs);
     mem_free(s.past);
     mem_free(s.jobs);
+    pg_result_free(s.policy_seen);
+    pg_result_free(s.limits_seen);
     pg_result_free(s.markets_seen);
     pg_result_free(s.workers_seen);
     pg_result_free(s.history);
@@ -590,6 +653,10 @@ static int run_simulate(struct cli *c)
 
 static const struct config_entry simulate_flags[] = {
     CLI_FLAG("max-running", CONFIG_LIST, limits, "MARKET=N; may be repeated"),
+    CLI_FLAG_NUMBER("priority-age", CONFIG_DURATION, priority_age_ms, "0", 0, 365 * 86400000.0,
+                    "TIME of waiting that is worth a point of priority (as now)"),
+    CLI_FLAG_NUMBER("share-half-life", CONFIG_DURATION, half_life_ms, "0", 0, 365 * 86400000.0,
+                    "TIME after which half of a market's use is forgotten (as now)"),
     CLI_FLAG("since", CONFIG_TEXT, since, "TIME or DATE the window begins (24h)"),
     CLI_FLAG("until", CONFIG_TEXT, until, "TIME or DATE it ends (now)"),
     CLI_FLAG("weight", CONFIG_LIST, weights, "MARKET=W; may be repeated"),

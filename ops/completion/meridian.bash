@@ -113,7 +113,7 @@ _meridian_flags() {
     "model export") echo "--market --output --task --version-id --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "predict") echo "--all --market --model --task --version-id --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "report") echo "--limit --market --since --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "simulate") echo "--max-running --since --until --weight --workers --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "simulate") echo "--max-running --priority-age --share-half-life --since --until --weight --workers --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "help") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "completion") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     esac

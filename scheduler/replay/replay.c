@@ -142,6 +142,7 @@ static struct core_record row_of(const struct engine *g, const struct replay_job
         .need_count = core_state_is_ended(job->state) ? 0 : unmet(g, job, needs),
         .memory_mb = job->memory_mb,
         .threads = job->threads,
+        .labels = job->labels,
     };
 }
 
@@ -523,6 +524,9 @@ static int open_workers(struct engine *g)
                                                  .incarnation = w->name,
                                                  .region = w->region,
                                                  .slots = w->slots,
+                                                 .threads = w->threads,
+                                                 .memory_mb = w->memory_mb,
+                                                 .labels = w->labels,
                                                  .is_live = true};
     }
     g->runs = mem_new_array(slots + 1, sizeof *g->runs);
