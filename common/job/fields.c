@@ -47,7 +47,8 @@ enum { MARKETS_MAX = 256 };
 #define CHAR_WEIGHT REAL("char_weight", 0, 100, NULL, "weight of characters; that of words is 1")
 #define CHECKPOINT_S                                                                               \
     REAL("checkpoint_s", 0, 86400, "30",                                                           \
-         "seconds between checkpoints, or more when they are dear; 0 = only when asked to stop")
+         "seconds between checkpoints; from 1 on also as many as keep their cost below 2 %; 0 = "   \
+         "only when asked to stop")
 #define CLASS_WEIGHT                                                                               \
     CHOICE("class_weight", "none|balanced", NULL, "balanced: rare labels count as much as common")
 #define COMPARE_SCRATCH                                                                            \
