@@ -83,6 +83,7 @@ struct finetune {
     double done_from, done_share; /* of the whole job */
     int64_t began_ms;             /* as if one attempt had done it all */
     int64_t step;                 /* the last that was told */
+    bool keeps_curve;             /* of this training */
     struct point *curve;
     size_t points;
     /* figures */
@@ -279,7 +280,7 @@ static void add_metric(struct finetune *f, const char *name, double value)
 static void keep_point(struct finetune *f, const struct bag_progress *p)
 {
     size_t index = p->epoch > 0 ? p->epoch - 1 : 0;
-    if (f->curve && index < f->params.epochs) {
+    if (f->keeps_curve && index < f->params.epochs) {
         f->curve[index] = (struct point){*p, clock_mono_ms() - f->began_ms};
         f->points = index + 1 > f->points ? index + 1 : f->points;
     }
@@ -321,7 +322,7 @@ static void fill_state(struct finetune *f)
     struct finetune_state *s = f->resume.state;
     *s = (struct finetune_state){.elapsed_ms = clock_mono_ms() - f->began_ms};
     (void)snprintf(s->phase, sizeof s->phase, "%s", f->phase);
-    for (; f->curve && s->points < f->points; s->points++) {
+    for (; s->points < f->points; s->points++) {
         const struct point *from = &f->curve[s->points];
         const double values[FINETUNE_CURVE] = {
             from->progress.epoch,    (double)from->progress.step,   from->progress.loss,
@@ -449,6 +450,7 @@ static double loss_of(struct finetune *f, const struct bag_model *m, double *ret
 static int train_from_base(struct finetune *f, double share, struct err_buf *e)
 {
     struct bag_report report = {0};
+    f->keeps_curve = true;
     int rc = train(f, f->base.bag, "train", 0.1, share, &f->model, &report, e);
     if (rc != 0) {
         return rc;
@@ -510,11 +512,9 @@ static double metric_of(const struct finetune *f, const char *name)
 static int train_from_scratch(struct finetune *f, struct err_buf *e)
 {
     struct bag_model *scratch = NULL;
-    struct point *curve = f->curve;
     double accuracy = (double)NAN;
-    f->curve = NULL;
+    f->keeps_curve = false;
     int rc = train(f, NULL, "scratch", 0.5, 0.4, &scratch, NULL, e);
-    f->curve = curve;
     if (rc != 0) {
         return rc;
     }
