@@ -275,66 +275,6 @@ int message_encode_submission(const struct message_submission *m, struct buf *ou
                                 out, e);
 }
 
-/* --- bulks ----------------------------------------------------------------------------------- */
-
-int message_encode_bulk(const struct span *submissions, size_t count, struct buf *out,
-                        struct err_buf *e)
-{
-    size_t before = out->length;
-    struct wire_writer w;
-    wire_writer_init(&w, out);
-    wire_write_map(&w);
-    wire_write_key(&w, "v");
-    wire_write_integer(&w, 2);
-    wire_write_key(&w, "jobs");
-    wire_write_array_of(&w, (uint32_t)count);
-    for (size_t i = 0; i < count; i++) {
-        wire_write_bytes(&w, submissions[i]);
-    }
-    wire_write_end(&w);
-    int rc = wire_writer_finish(&w);
-    if (rc == 0 &&
-        (count > MESSAGE_BULK_JOBS_MAX || out->length - before > (size_t)MESSAGE_BULK_BYTES_MAX)) {
-        rc = ERR_LIMIT;
-    }
-    if (rc) {
-        buf_truncate(out, before);
-        (void)err_set(e, rc, "cannot encode a bulk: %s", err_text(rc));
-    }
-    return rc;
-}
-
-int message_decode_bulk(struct span bytes, bool *ret_is_bulk, struct message_bulk *ret,
-                        struct err_buf *e)
-{
-    struct wire_array jobs = {0};
-    bool has = false;
-    const struct wire_field field = {.name = "jobs",
-                                     .type = WIRE_ARRAY,
-                                     .max = MESSAGE_BULK_JOBS_MAX,
-                                     .ret = &jobs,
-                                     .ret_has = &has};
-    *ret_is_bulk = wire_read(bytes, &field, 1, e) == 0 && has;
-    if (!*ret_is_bulk) {
-        return 0;
-    }
-    *ret = (struct message_bulk){.rest = jobs.bytes, .count = jobs.count};
-    return message__check_version(bytes, e);
-}
-
-size_t message_bulk_count(const struct message_bulk *b)
-{
-    return b->count;
-}
-
-int message_bulk_next(struct message_bulk *b, struct span *ret, struct err_buf *e)
-{
-    struct wire_array jobs = {.bytes = b->rest, .count = b->count};
-    int rc = wire_next_bytes(&jobs, "jobs", MESSAGE_BULK_BYTES_MAX, ret, e);
-    *b = (struct message_bulk){.rest = jobs.bytes, .count = jobs.count};
-    return rc;
-}
-
 int message_decode_reply(struct span bytes, struct message_reply *ret, struct err_buf *e)
 {
     memset(ret, 0, sizeof *ret);

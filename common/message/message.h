@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 enum {
-    MESSAGE_VERSION = 2, /* 2: conditions and quorums of after, unique policies, bulks */
+    MESSAGE_VERSION = 2, /* 2: conditions and quorums of after, unique policies */
     MESSAGE_KIND_MAX = 32,
     MESSAGE_MARKET_MAX = 32, /* as in SQL */
     MESSAGE_TASK_MAX = 64,
@@ -41,9 +41,7 @@ enum {
     MESSAGE_LINE_MAX = 1024, /* a log line */
     MESSAGE_TAIL_MAX = 8192, /* the last log lines of an attempt */
     MESSAGE_AFTER_MAX = 256, /* dependencies of one job */
-    MESSAGE_BULK_JOBS_MAX = 500,
-    MESSAGE_BULK_BYTES_MAX = 1024 * 1024,
-    MESSAGE_NIGHT_MAX = 10, /* 2026-11-23 */
+    MESSAGE_NIGHT_MAX = 10,  /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
     MESSAGE_SUBMISSION_MAX = 128 * 1024, /* all of it: far above what its fields may take */
     MESSAGE_RESULT_MAX = 32 * 1024 * 1024,
@@ -97,25 +95,6 @@ MUST_CHECK int message_decode_submission(struct span bytes, struct message_submi
 struct uuid message_submission_id(struct span beginning);
 MUST_CHECK int message_encode_submission(const struct message_submission *m, struct buf *out,
                                          struct err_buf *e);
-
-/*
- * Many submissions in one message (version 2): at most MESSAGE_BULK_JOBS_MAX within
- * MESSAGE_BULK_BYTES_MAX. Each is a whole submission message of its own, judged by itself.
- */
-MUST_CHECK int message_encode_bulk(const struct span *submissions, size_t count, struct buf *out,
-                                   struct err_buf *e);
-/* True when bytes are a bulk; then ret_next walks over it (message_bulk_next). A single submission,
- * or anything that is no message at all, is not a bulk. ERR_UNSUPPORTED when it is newer. */
-struct message_bulk {
-    /* private */
-    struct span rest;
-    size_t count;
-};
-MUST_CHECK int message_decode_bulk(struct span bytes, bool *ret_is_bulk, struct message_bulk *ret,
-                                   struct err_buf *e);
-size_t message_bulk_count(const struct message_bulk *b);
-/* The next submission's bytes; ERR_NOTFOUND at the end, ERR_PARSE. */
-MUST_CHECK int message_bulk_next(struct message_bulk *b, struct span *ret, struct err_buf *e);
 
 struct message_reply {
     struct uuid id;

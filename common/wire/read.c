@@ -280,13 +280,6 @@ int wire_next_text(struct wire_array *array, const char *name, size_t bytes_max,
     return next_typed(array, &f, e);
 }
 
-int wire_next_bytes(struct wire_array *array, const char *name, size_t bytes_max, struct span *ret,
-                    struct err_buf *e)
-{
-    struct wire_field f = {.name = name, .type = WIRE_BYTES, .max = (int64_t)bytes_max, .ret = ret};
-    return next_typed(array, &f, e);
-}
-
 int wire_next_integer(struct wire_array *array, const char *name, int64_t *ret, struct err_buf *e)
 {
     struct wire_field f = {

@@ -118,8 +118,6 @@ MUST_CHECK int wire_read(struct span bytes, const struct wire_field *fields, siz
  * ERR_NOTFOUND. Elements of another type: ERR_PARSE. */
 MUST_CHECK int wire_next_text(struct wire_array *array, const char *name, size_t bytes_max,
                               struct span *ret, struct err_buf *e);
-MUST_CHECK int wire_next_bytes(struct wire_array *array, const char *name, size_t bytes_max,
-                               struct span *ret, struct err_buf *e);
 MUST_CHECK int wire_next_integer(struct wire_array *array, const char *name, int64_t *ret,
                                  struct err_buf *e);
 MUST_CHECK int wire_next_real(struct wire_array *array, const char *name, double *ret,

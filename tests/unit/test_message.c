@@ -402,9 +402,58 @@ static void test_message_survives_changed_bytes(void **state)
     buf_close(&out);
 }
 
+/* A submission says the lowest version that understands it: without anything new, the first. */
+static void test_message_submission_says_the_lowest_version(void **state)
+{
+    (void)state;
+    struct err_buf e = {{0}};
+    struct buf out;
+    buf_init(&out, 4096);
+    struct message_submission m = {.id = {"01a2112b-fcfe-7cd0-86ca-8ca89a228796"},
+                                   .kind = "noop",
+                                   .by = "me",
+                                   .after = {{"01a2112b-fcfe-7cd0-86ca-8ca89a228797"}},
+                                   .after_count = 1};
+    assert_int_equal(message_encode_submission(&m, &out, &e), 0);
+    assert_non_null(memmem(out.data, out.length, "\xa1v\x01", 3));
+    buf_reset(&out);
+    strcpy(m.after_if, "n");
+    assert_int_equal(message_encode_submission(&m, &out, &e), 0);
+    assert_non_null(memmem(out.data, out.length, "\xa1v\x02", 3));
+    struct message_submission back;
+    assert_int_equal(message_decode_submission(buf_span(&out), &back, &e), 0);
+    assert_string_equal(back.after_if, "n");
+    m.after_quorum = 2; /* of one */
+    assert_int_equal(message_encode_submission(&m, &out, &e), ERR_INVALID);
+    buf_close(&out);
+}
+
+/* Bytes that the previous release wrote: read as it meant them. */
+static void test_message_reads_the_previous_version(void **state)
+{
+    (void)state;
+    static const char golden[] = "\x86\xa1v\x01\xa2id\xd9\x24"
+                                 "01a2112b-fcfe-7cd0-86ca-8ca89a228796"
+                                 "\xa4kind\xa4noop\xa8priority\x07"
+                                 "\xa6unique\xa1k\xa2"
+                                 "by\xa2me";
+    struct err_buf e = {{0}};
+    struct message_submission m;
+    if (message_decode_submission(span_make(golden, sizeof golden - 1), &m, &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_string_equal(m.id.text, "01a2112b-fcfe-7cd0-86ca-8ca89a228796");
+    assert_int_equal(m.priority, 7);
+    assert_string_equal(m.unique, "k");
+    assert_int_equal(m.unique_policy, 0);
+    assert_int_equal(m.after_quorum, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_message_submission_says_the_lowest_version),
+        cmocka_unit_test(test_message_reads_the_previous_version),
         cmocka_unit_test(test_message_submission_round_trip),
         cmocka_unit_test(test_message_submission_minimal),
         cmocka_unit_test(test_message_refusals_name_field_and_keep_id),
