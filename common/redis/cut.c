@@ -34,10 +34,23 @@ static uint64_t allowed(const struct cut *c, uint64_t length)
     return c->bulk_max > 0 && length > c->bulk_max ? c->bulk_max + 1 : length;
 }
 
+/* "$12" or "*-1" and CR LF, as the protocol has it. */
+static bool is_header(const struct cut *c)
+{
+    size_t at = 1 + (c->header[1] == '-');
+    size_t digits = strspn(c->header + at, "0123456789");
+    return digits > 0 && digits < 19 && strcmp(c->header + at + digits, "\r\n") == 0;
+}
+
 /* A header is complete: the one that passes instead, in c->header. */
 static void header_done(struct cut *c)
 {
     bool is_array = c->header[0] == '*';
+    if (!is_header(c)) {
+        c->state = LINE; /* not Redis's protocol: the reader says so */
+        element_done(c, 0);
+        return;
+    }
     long long length = strtoll(c->header + 1, NULL, 10);
     if (is_array || length < 0) {
         element_done(c, is_array && length > 0 ? (uint64_t)length : 0);

@@ -144,6 +144,7 @@ int redis__reply_code(const struct redis_reply *reply)
         {"ASK", ERR_UNREACHABLE}, /* the slot moves to another node: soon it is MOVED */
         {"TRYAGAIN", ERR_UNREACHABLE},
         {"OOM", ERR_LIMIT},
+        {"MISCONF", ERR_IO}, /* its disk is full, or broken: until then nothing is written */
     };
     if (redis_reply_type(reply) != REDIS_TYPE_ERROR) {
         return 0;

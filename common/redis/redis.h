@@ -37,8 +37,9 @@ struct redis;
  * connection was lost: outcome unknown. ERR_TIMEOUT: no reply in time (the connection is given up
  * then, since replies come in order): outcome unknown. ERR_CANCELLED: the client is closing. When
  * Redis answered with an error: ERR_NOTFOUND for NOGROUP, ERR_EXISTS for BUSYGROUP,
- * ERR_UNREACHABLE for LOADING, READONLY, MASTERDOWN, CLUSTERDOWN and MOVED, ERR_LIMIT for OOM, else
- * ERR_INVALID; reply is then of type ERROR with Redis's words.
+ * ERR_UNREACHABLE for LOADING, READONLY, MASTERDOWN, CLUSTERDOWN and MOVED, ERR_LIMIT for OOM,
+ * ERR_IO for MISCONF (its disk is full), else ERR_INVALID; reply is then of type ERROR with Redis's
+ * words.
  */
 typedef void (*redis_done_cb)(int rc, const struct redis_reply *reply, void *data);
 /* The connection is ready, or (cause says why) no longer, or a try failed for another cause than

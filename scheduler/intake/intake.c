@@ -270,6 +270,11 @@ static void complain(struct intake *in, int rc, const struct redis_reply *reply)
     }
     in->complain_at_ms = now + COMPLAIN_MS;
     struct span text = redis_reply_text(reply);
+    if (rc == ERR_IO) {
+        log_error("redis cannot write to its disk, and what is in the stream %s waits: %.*s",
+                  in->key, (int)text.length, text.data ? text.data : "");
+        return;
+    }
     log_error("cannot read the stream %s: %.*s; if its key holds something else, delete it: "
               "redis-cli DEL '%s'",
               in->key, (int)text.length, text.data ? text.data : err_text(rc), in->key);

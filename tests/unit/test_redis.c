@@ -302,6 +302,7 @@ static void test_redis_errors_are_mapped(void **state)
         {"-MASTERDOWN Link\r\n", ERR_UNREACHABLE, true},
         {"-CLUSTERDOWN x\r\n", ERR_UNREACHABLE, false},
         {"-OOM command not allowed\r\n", ERR_LIMIT, false},
+        {"-MISCONF Errors writing to the AOF file: No space left\r\n", ERR_IO, false},
         {"-OOMPH x\r\n", ERR_INVALID, false},
         {"-WRONGTYPE x\r\n", ERR_INVALID, false},
         {"+OOM is fine here\r\n", 0, false},

@@ -65,6 +65,11 @@ static void complain(struct supervisor *s, int rc, const struct redis_reply *rep
     }
     s->complain_at_ms = now + COMPLAIN_MS;
     struct span text = redis_reply_text(reply);
+    if (rc == ERR_IO) {
+        log_error("redis cannot write to its disk, and ready messages wait: %.*s", (int)text.length,
+                  text.data ? text.data : "");
+        return;
+    }
     log_error("cannot read ready messages: %.*s; if the key holds something else, delete it: "
               "redis-cli DEL '%s'",
               (int)text.length, text.data ? text.data : err_text(rc), s->ready_key);
