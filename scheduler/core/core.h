@@ -328,6 +328,8 @@ struct core_store {
     void (*dispatch)(void *self, uint64_t token, const struct core_dispatch *jobs, size_t count);
     void (*finish)(void *self, uint64_t token, const struct core_result *result);
     void (*end)(void *self, uint64_t token, const struct core_end *ends, size_t count);
+    /* A report about an attempt that is not the newest: the record refuses it and takes note. */
+    void (*late)(void *self, uint64_t token, const struct core_result *result);
     void (*skip)(void *self, uint64_t token, const struct core_skip *skips, size_t count);
     void (*plan)(void *self, uint64_t token, struct core_id parent);
     /* quorum: members among the children that must succeed; 0: all children must. */

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+enum { LATE_MAX = 32 };
+
 const char *core_outcome_name(enum core_outcome outcome)
 {
     static const char *const names[CORE_OUTCOME_COUNT] = {
@@ -94,13 +96,30 @@ void core__expired_apply(struct core *c, const struct core_expired *rows, size_t
     }
 }
 
+/* The record notes it, if it is more than a repetition. A few at a time: a worker repeats itself.
+ */
+static void report_late(struct core *c, const struct core_result *result)
+{
+    if (c->calls_of[CORE_CALL_LATE] >= LATE_MAX) {
+        return;
+    }
+    uint64_t token = core__call(c, CORE_CALL_LATE, NULL, 0);
+    if (token) {
+        c->ports.store.late(c->ports.store.self, token, result);
+    }
+}
+
 void core_report(struct core *c, const struct core_result *result)
 {
     if (c->phase != CORE_PHASE_READY || c->is_broken) {
         return; /* the worker reports again until the record says that the attempt is closed */
     }
     struct core_job *job = core__job_find(c, result->job);
-    if (!is_current(job, result->attempt) || job->is_finishing) {
+    if (!is_current(job, result->attempt)) {
+        report_late(c, result);
+        return;
+    }
+    if (job->is_finishing) {
         return;
     }
     job->is_finishing = true;

@@ -570,6 +570,23 @@ static void port_end(void *self, uint64_t token, const struct core_end *ends, si
     buf_close(&json);
 }
 
+static void port_late(void *self, uint64_t token, const struct core_result *result)
+{
+    struct store *s = self;
+    char number[NUMBER_SIZE];
+    (void)snprintf(number, sizeof number, "%d", result->attempt);
+    struct uuid id = core_id_format(result->job);
+    char *worker = mem_string(result->worker.data, result->worker.length);
+    const char *params[] = {id.text, number, worker};
+    if (worker) {
+        send(s, token, STORE_CALL_RECORDS,
+             (struct statement)MIRROR("late", "job_late($1, $2, $3, $4)"), params, 3);
+    } else {
+        lost(s, ERR_NOMEM, "out of memory");
+    }
+    mem_free(worker);
+}
+
 static void port_skip(void *self, uint64_t token, const struct core_skip *skips, size_t count)
 {
     struct buf json;
@@ -658,6 +675,7 @@ struct core_store store_port(struct store *s)
         .release = port_release,
         .dispatch = port_dispatch,
         .finish = port_finish,
+        .late = port_late,
         .end = port_end,
         .skip = port_skip,
         .plan = port_plan,

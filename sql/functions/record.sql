@@ -346,6 +346,7 @@ BEGIN
   IF v_attempt.job IS NULL OR v_attempt.ended_at IS NOT NULL OR v_job.state NOT IN ('dispatched', 'running')
      OR v_job.attempt <> p_number OR v_attempt.worker IS DISTINCT FROM p_worker
      OR NOT is_resident(p_worker, v_attempt.incarnation, v_job.region) THEN
+    PERFORM result_refused(p_job, p_number, p_worker, CASE WHEN p_result ? 'version' THEN 'version' ELSE 'result' END);
     RETURN 'stale';
   END IF;
   v_attempt.started_at := coalesce(v_attempt.started_at, attempt_start(v_attempt.dispatched_at, p_run_ms));

@@ -250,8 +250,8 @@ END $$;
 -- Moves -------------------------------------------------------------------------------------------
 
 -- queued -> dispatched, with a new attempt of the number, on the worker and incarnation that the
--- scheduler named; its lease starts now. Left queued is what is no longer so: the job was cancelled, the
--- worker has gone, drains, or is of another region. The workers' rows are held until the commit, so that a
+-- scheduler named; its lease starts now. Left queued is what is no longer so: the job was cancelled, its
+-- market, its region or everything paused, the worker has gone, drains, or is of another region. The workers' rows are held until the commit, so that a
 -- renewal either sees the assignment or comes before it, and none is given to a worker that drains.
 CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
   p_regions text[], p_workers text[], p_incarnations uuid[], p_lease_ms integer)
@@ -270,6 +270,8 @@ BEGIN
       AND w.region = a.region AND w.state = 'up' AND w.drain_requested_at IS NULL
     WHERE j.id = a.id AND j.state = 'queued' AND j.attempt = a.number - 1
       AND j.cancel_requested_at IS NULL AND coalesce(j.region, a.region) = a.region
+      AND NOT EXISTS (SELECT FROM pause p WHERE p.scope = 'all' OR (p.scope = 'region' AND p.name = a.region)
+                        OR (p.scope = 'market' AND p.name = j.market))
     RETURNING j.id, j.attempt, j.region, j.queued_at, a.worker, a.incarnation
   ), opened AS (
     INSERT INTO attempt (job, number, state, region, worker, incarnation, queued_at, dispatched_at,
@@ -343,6 +345,9 @@ DECLARE
 BEGIN
   IF NOT attempt_is_due((p_end ->> 'job')::uuid, (p_end ->> 'attempt')::integer, v_outcome,
                         p_end ->> 'worker') THEN
+    IF v_outcome NOT IN ('lost', 'undelivered') THEN
+      PERFORM result_refused((p_end ->> 'job')::uuid, (p_end ->> 'attempt')::integer, p_end ->> 'worker', 'result');
+    END IF;
     RETURN;
   END IF;
   SELECT * INTO v_job FROM job WHERE id = (p_end ->> 'job')::uuid;

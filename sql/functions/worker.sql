@@ -102,6 +102,19 @@ BEGIN
     state = CASE WHEN p_is_draining OR drain_requested_at IS NOT NULL THEN 'draining' ELSE 'up' END
   WHERE name = p_worker AND incarnation = p_incarnation
   RETURNING drain_requested_at IS NOT NULL INTO v_drain;
+  IF NOT FOUND AND EXISTS (SELECT FROM meridian.worker w WHERE w.name = p_worker) THEN
+    -- Another incarnation has the name: nothing is this one's any more.
+    PERFORM meridian.stale_note(held.job, held.number,
+      CASE WHEN held.progress IS NULL THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation,
+      'another start of the worker has its name')
+    FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress);
+    RETURN QUERY SELECT held.job, held.number, 'fenced', NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL,
+      NULL::integer, NULL::integer, NULL::integer
+      FROM unnest(p_jobs, p_numbers) AS held (job, number);
+    RETURN QUERY SELECT NULL::uuid, NULL::integer, 'unknown', NULL::bigint, NULL::text, NULL::text, NULL::text,
+      NULL::text, NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::integer;
+    RETURN;
+  END IF;
   PERFORM meridian.attempt_started(p_worker, p_incarnation, p_jobs, p_numbers, p_run_ms);
 
   PERFORM 1 FROM meridian.attempt a
@@ -114,6 +127,17 @@ BEGIN
   FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress)
   WHERE a.job = held.job AND a.number = held.number AND a.state = 'running'
     AND a.worker = p_worker AND a.incarnation = p_incarnation;
+
+  PERFORM meridian.stale_note(held.job, held.number,
+    CASE WHEN held.progress IS NULL THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation, CASE
+      WHEN a.job IS NULL THEN 'there is no such attempt'
+      WHEN a.ended_at IS NOT NULL AND a.worker = p_worker AND a.incarnation = p_incarnation
+        THEN 'the attempt was given up: ' || a.state
+      ELSE 'the attempt is of ' || coalesce('worker ' || a.worker || ', incarnation ' || a.incarnation, 'nobody') END)
+  FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress)
+  LEFT JOIN meridian.attempt a ON a.job = held.job AND a.number = held.number
+  WHERE a.job IS NULL OR a.worker IS DISTINCT FROM p_worker OR a.incarnation IS DISTINCT FROM p_incarnation
+    OR a.state IN ('lost', 'undelivered');
 
   RETURN QUERY
   SELECT held.job, held.number,

@@ -47,6 +47,7 @@ enum call_kind {
     CALL_RELEASE,
     CALL_DISPATCH,
     CALL_FINISH,
+    CALL_LATE,
     CALL_END,
     CALL_SKIP,
     CALL_PLAN,
@@ -452,6 +453,12 @@ static void port_finish(void *self, uint64_t token, const struct core_result *re
     c->worker = atoi(result->worker.data);
     call_send(self, c);
 }
+static void port_late(void *self, uint64_t token, const struct core_result *result)
+{
+    struct call *c = call_new(self, CALL_LATE, token, 1);
+    c->end = (struct core_end){.job = result->job, .attempt = result->attempt};
+    call_send(self, c);
+}
 static void port_end(void *self, uint64_t token, const struct core_end *ends, size_t count)
 {
     CHECK(count == 1);
@@ -810,6 +817,10 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
     case CALL_DISPATCH:
         do_dispatch(c, a);
         break;
+    case CALL_LATE: /* the record must not take it for its newest attempt */
+        CHECK(rec_is_late(&w.record, c->end.job, c->end.attempt));
+        add_id(a, c->end.job);
+        break;
     case CALL_FINISH:
         rec_finish(&w.record, c->end.job, c->end.attempt, c->worker);
         add_id(a, c->end.job);
@@ -866,6 +877,7 @@ static struct core *core_make(struct scheduler *s)
                   .release = port_release,
                   .dispatch = port_dispatch,
                   .finish = port_finish,
+                  .late = port_late,
                   .end = port_end,
                   .skip = port_skip,
                   .plan = port_plan,

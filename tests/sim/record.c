@@ -297,7 +297,8 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
         return;
     }
     if (j->state != CORE_STATE_QUEUED || j->attempt != number - 1 || j->is_cancel_requested ||
-        (j->region >= 0 && j->region != region)) {
+        (j->region >= 0 && j->region != region) || r->is_paused ||
+        (j->market >= 0 && r->markets[j->market].is_paused)) {
         return;
     }
     CHECK(number < REC_ATTEMPTS_MAX);
@@ -311,6 +312,13 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
                                       .dispatched_ms = r->now_ms,
                                       .lease_until_ms = r->now_ms + REC_UNDELIVERED_MS};
     check_limits(r);
+}
+
+bool rec_is_late(const struct record *r, struct core_id id, int number)
+{
+    int at = rec_find(r, id);
+    return at < 0 || !core_state_is_open_attempt(r->jobs[at].state) ||
+           r->jobs[at].attempt != number;
 }
 
 void rec_finish(struct record *r, struct core_id id, int number, int worker)

@@ -129,6 +129,8 @@ void rec_admit(struct record *r, const struct rec_job *job, struct core_id paren
 void rec_release(struct record *r, struct core_id id);
 void rec_dispatch(struct record *r, struct core_id id, int number, int region, int worker,
                   int incarnation);
+/* Whether the attempt is not the job's newest open one. */
+bool rec_is_late(const struct record *r, struct core_id id, int number);
 void rec_finish(struct record *r, struct core_id id, int number, int worker);
 void rec_end(struct record *r, const struct core_end *end, int worker);
 void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause);

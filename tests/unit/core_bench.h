@@ -27,6 +27,7 @@ enum bench_call {
     BENCH_DISPATCH,
     BENCH_FINISH,
     BENCH_END,
+    BENCH_LATE,
     BENCH_SKIP,
     BENCH_PLAN,
     BENCH_FAN_OUT,
@@ -157,6 +158,11 @@ static inline void bench_dispatch(void *self, uint64_t token, const struct core_
     for (size_t i = 0; i < count; i++) {
         o->jobs[i] = jobs[i].job;
     }
+}
+static inline void bench_late(void *self, uint64_t token, const struct core_result *result)
+{
+    (void)self;
+    bench_note_ids(BENCH_LATE, token, &result->job, 1);
 }
 static inline void bench_finish(void *self, uint64_t token, const struct core_result *result)
 {
@@ -349,6 +355,7 @@ static inline void bench_start(const struct core_record *rows, size_t count, int
                                          .release = bench_release,
                                          .dispatch = bench_dispatch,
                                          .finish = bench_finish,
+                                         .late = bench_late,
                                          .end = bench_end,
                                          .skip = bench_skip,
                                          .plan = bench_plan,

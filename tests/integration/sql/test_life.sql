@@ -138,3 +138,60 @@ SELECT meridian.stale_note(:'e', 1, 'renewal', 'w', NULL, 'older') FROM generate
 SELECT meridian.stale_note(gen_random_uuid(), n, 'result', 'x', NULL, 'no such job') FROM generate_series(1, 5) n;
 SELECT pg_temp.expect_equal('stale writes', (SELECT string_agg(concat_ws(' ', kind, named_attempt, current_attempt,
   count, written_by = session_user), ',' ORDER BY kind) FROM report.stale_writes), 'renewal 1 3 3 t,result 0 5 t');
+-- What the functions refuse is noted with who, what and why; what only comes again is not.
+DELETE FROM meridian.stale_write;
+INSERT INTO meridian.worker (name, incarnation, region, host, pid, slots, threads, memory_mb, version)
+VALUES ('w', '00000000-0000-0000-0000-000000000111', 'eu', 'h', 1, 1, 1, 1500, 'x');
+SELECT pg_temp.add('00000000-0000-0000-0000-000000000d01', 'noop') AS s \gset
+SELECT pg_temp.run(:'s');
+UPDATE meridian.attempt SET incarnation = '00000000-0000-0000-0000-000000000111' WHERE job = :'s';
+CREATE FUNCTION pg_temp.renews(p_job uuid, p_number integer, p_incarnation uuid, p_progress jsonb DEFAULT NULL)
+RETURNS text LANGUAGE sql AS $$
+  SELECT string_agg(verdict, ' ' ORDER BY job NULLS LAST) FROM meridian.lease_renew('w', p_incarnation, 1, false,
+    ARRAY[p_job], ARRAY[p_number], ARRAY[10]::bigint[], ARRAY[p_progress], 15000) $$;
+CREATE FUNCTION pg_temp.noted() RETURNS text LANGUAGE sql AS $$
+  SELECT string_agg(concat_ws(' ', kind, named_attempt, current_attempt, count, worker, reason), '; '
+    ORDER BY last_at, kind) FROM report.stale_writes $$;
+SELECT pg_temp.expect_equal('its own', pg_temp.renews(:'s', 1, '00000000-0000-0000-0000-000000000111'), 'ok up');
+SELECT pg_temp.expect_equal('nothing to note', pg_temp.noted(), NULL);
+SELECT pg_temp.expect_equal('another start', pg_temp.renews(:'s', 1, '00000000-0000-0000-0000-000000000222',
+  '{"step": 1}'), 'fenced unknown');
+SELECT pg_temp.expect('wrote nothing', (SELECT progress IS NULL FROM meridian.attempt WHERE job = :'s'));
+SELECT pg_temp.expect_equal('noted', pg_temp.noted(), 'progress 1 1 1 w another start of the worker has its name');
+DELETE FROM meridian.stale_write;
+UPDATE meridian.attempt SET lease_expires_at = now() - interval '1 s' WHERE job = :'s';
+SELECT pg_temp.ends(:'s', 'lost', 1);
+SELECT pg_temp.run(:'s');
+SELECT pg_temp.expect_equal('an older epoch', pg_temp.renews(:'s', 1, '00000000-0000-0000-0000-000000000111'),
+  'closed up');
+SELECT pg_temp.expect_equal('twice', pg_temp.renews(:'s', 1, '00000000-0000-0000-0000-000000000111'), 'closed up');
+SELECT pg_temp.expect_equal('its result', meridian.attempt_finish(1, :'s', 1, 'w', 1, '{}'), 'stale');
+SELECT pg_temp.expect_equal('another''s', meridian.attempt_finish(1, :'s', 2, 'x', 1, '{"version": {}}'), 'stale');
+SELECT pg_temp.expect_equal('noted', pg_temp.noted(), 'renewal 1 2 2 w the attempt was given up: lost; '
+  'result 1 2 1 w the attempt was given up: lost; version 2 2 1 x the attempt is of worker w');
+DELETE FROM meridian.stale_write;
+SELECT pg_temp.expect_equal('the true one', meridian.attempt_finish(1, :'s', 2, 'w', 1, '{}'), 'committed');
+SELECT pg_temp.expect_equal('once more', meridian.attempt_finish(1, :'s', 2, 'w', 1, '{}'), 'duplicate');
+SELECT count(*) FROM meridian.job_late(1, :'s', 2, 'w');
+SELECT pg_temp.expect_equal('a repetition is none', pg_temp.noted(), NULL);
+SELECT count(*) FROM meridian.job_late(1, :'s', 7, 'w');
+SELECT meridian.attempt_end(jsonb_build_object('job', :'s', 'attempt', 2, 'outcome', 'failed', 'worker', 'x',
+  'failures', 1, 'crashes', 0, 'ooms', 0, 'is_final', false, 'is_cancelled', false, 'delay_ms', 0));
+SELECT pg_temp.expect_equal('an end, too', pg_temp.noted(), 'result 7 2 1 w there is no such attempt; '
+  'result 2 2 1 x the attempt is of worker w');
+
+-- A pause holds in the transaction of the dispatch.
+SELECT pg_temp.add('00000000-0000-0000-0000-000000000d02', 'noop') AS d2 \gset
+CREATE FUNCTION pg_temp.offered(p_job uuid) RETURNS text LANGUAGE sql AS $$
+  SELECT state FROM meridian.job_dispatch(1, ARRAY[p_job], ARRAY[1], ARRAY['eu'], ARRAY['w'],
+    ARRAY['00000000-0000-0000-0000-000000000111']::uuid[], 10000) $$;
+SELECT meridian.queue_pause('market', 'de-DE', 'me');
+SELECT pg_temp.expect_equal('the market', pg_temp.offered(:'d2'), 'queued');
+SELECT meridian.queue_resume('market', 'de-DE', 'me');
+SELECT meridian.queue_pause('region', 'eu', 'me');
+SELECT pg_temp.expect_equal('the region', pg_temp.offered(:'d2'), 'queued');
+SELECT meridian.queue_resume('region', 'eu', 'me');
+SELECT meridian.queue_pause('all', NULL, 'me');
+SELECT pg_temp.expect_equal('all', pg_temp.offered(:'d2'), 'queued');
+SELECT meridian.queue_resume('all', NULL, 'me');
+SELECT pg_temp.expect_equal('resumed', pg_temp.offered(:'d2'), 'dispatched');
