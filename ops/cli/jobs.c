@@ -29,18 +29,21 @@ static int run_jobs(struct cli *c)
     return rc ? rc
               : PRINT_QUERY(
                     c, c->control, "no such jobs",
+                    /* The view is asked by ids: it then looks at no other job one by one. */
+                    "WITH picked AS MATERIALIZED (SELECT * FROM "
+                    "meridian.job WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS "
+                    "NULL OR market = $2) AND ($3::text IS NULL OR task = $3) AND ($4::text "
+                    "IS NULL OR kind = $4) AND submitted_at >= $5::timestamptz ORDER BY "
+                    "submitted_at DESC, id DESC LIMIT $6::bigint) "
                     "SELECT j.id, j.kind, j.market, j.task, j.state, j.attempt, j.submitted_at, "
                     "date_trunc('milliseconds', coalesce(j.ended_at, now()) - j.started_at) AS "
                     "took, "
                     "coalesce(p.why, j.error_text, (SELECT 'no step for ' || "
                     "(a.progress->>'quiet_ms')::bigint / 1000 || ' s' FROM meridian.attempt a "
                     "WHERE a.job = j.id AND a.ended_at IS NULL AND j.state = 'running')) AS "
-                    "reason, p.reason AS pending, p.expected_start FROM (SELECT * FROM "
-                    "meridian.job WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS "
-                    "NULL OR market = $2) AND ($3::text IS NULL OR task = $3) AND ($4::text "
-                    "IS NULL OR kind = $4) AND submitted_at >= $5::timestamptz ORDER BY "
-                    "submitted_at DESC, id DESC LIMIT $6::bigint) j LEFT JOIN report.pending "
-                    "p ON p.job = j.id ORDER BY j.submitted_at, j.id",
+                    "reason, p.reason AS pending, p.expected_start FROM picked j LEFT JOIN "
+                    "(SELECT * FROM report.pending WHERE job = ANY (ARRAY(SELECT id FROM "
+                    "picked))) p ON p.job = j.id ORDER BY j.submitted_at, j.id",
                     c->o.state, c->o.market, c->o.task, c->o.kind, since, limit);
 }
 
@@ -66,7 +69,7 @@ static int print_job_json(struct cli *c, const char *id)
         "coalesce(json_agg(e ORDER BY e.id), '[]') FROM meridian.event e WHERE e.job = "
         "j.id) AS events, (SELECT coalesce(json_agg(d.needs), '[]') FROM "
         "meridian.dependency d WHERE d.job = j.id) AS after FROM meridian.job j LEFT JOIN "
-        "report.pending p ON p.job = j.id WHERE "
+        "(SELECT * FROM report.pending WHERE job = $1::uuid) p ON p.job = j.id WHERE "
         "j.id = $1::uuid",
         id);
 }
@@ -74,8 +77,8 @@ static int print_job_json(struct cli *c, const char *id)
 static int print_job_text(struct cli *c, const char *id)
 {
     int rc = PRINT_RECORD(c, c->control,
-                          "SELECT " JOB_COLUMNS
-                          " FROM meridian.job j LEFT JOIN report.pending p ON p.job = j.id "
+                          "SELECT " JOB_COLUMNS " FROM meridian.job j LEFT JOIN (SELECT * FROM "
+                          "report.pending WHERE job = $1::uuid) p ON p.job = j.id "
                           "WHERE j.id = $1::uuid",
                           id);
     rc = rc ? rc

@@ -99,8 +99,8 @@ CREATE OR REPLACE FUNCTION meridian.order_key(p_priority integer, p_queued_at ti
 RETURNS double precision
 LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN p_age_s > 0
-    THEN extract(epoch FROM p_queued_at)::float8 - p_priority * p_age_s - floor((p_priority + 50) / 100.0) * 1e10
-    ELSE extract(epoch FROM p_queued_at)::float8 - p_priority * 1e10 END
+    THEN date_part('epoch', p_queued_at) - p_priority * p_age_s - floor((p_priority + 50) / 100.0) * 1e10
+    ELSE date_part('epoch', p_queued_at) - p_priority * 1e10 END
 $$;
 
 -- Labels in the one form in which they are compared: common/job/labels.c.

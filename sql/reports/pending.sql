@@ -1,9 +1,9 @@
 -- Every job that has not started, why it has not, and when it should. The codes are those of the
 -- scheduler's core/reason.h, and follow from the same facts in the same order.
 --
--- One pass over the queued jobs, grouped by what makes them alike; why a group waits is found once for
--- each, and when a job should start from how much expected work is ahead of it. So the view is linear in
--- the number of jobs.
+-- One pass over the queued jobs finds what makes them alike; why they wait is found once for each sort. A
+-- second one, only when expected_start is asked for, adds up how much expected work is ahead at each step
+-- of the order. So the view is linear in the number of jobs.
 CREATE OR REPLACE VIEW report.pending AS
 WITH policy AS MATERIALIZED (
   SELECT coalesce(max(l.priority_age_s), 3600) AS age_s, coalesce(max(l.live_s), 15) AS live_s,
@@ -29,13 +29,25 @@ WITH policy AS MATERIALIZED (
   WHERE w.state = 'up' AND w.drain_requested_at IS NULL
     AND w.seen_at > clock_timestamp() - (SELECT live_s FROM policy) * interval '1 second'
 ), alike AS MATERIALIZED (
-  SELECT j.region, coalesce(j.market, '') AS market, coalesce(j.task, '') AS task, j.kind, j.threads,
-    j.memory_mb, j.labels, floor(k.key / 10) AS step, count(*) AS jobs
+  SELECT j.region, coalesce(j.market, '') AS market, coalesce(j.task, '') AS task, j.threads, j.memory_mb,
+    j.labels
   FROM meridian.job j
-  CROSS JOIN LATERAL (SELECT meridian.order_key(j.priority, coalesce(j.order_at, j.queued_at, j.admitted_at),
-    (SELECT age_s FROM policy)) AS key) k
   WHERE j.state = 'queued' AND j.ended_at IS NULL AND j.region IS NOT NULL
-  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+  GROUP BY 1, 2, 3, 4, 5, 6
+), shape AS MATERIALIZED (
+  SELECT a.*, w.*
+  FROM (SELECT DISTINCT region, threads, memory_mb, labels FROM alike) a
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS workers, coalesce(sum(l.slots), 0) AS slots,
+      count(*) FILTER (WHERE f.has_labels) AS labelled,
+      count(*) FILTER (WHERE f.has_labels AND f.is_large) AS large,
+      count(*) FILTER (WHERE f.has_labels AND f.is_large AND l.jobs < l.slots) AS slotted,
+      count(*) FILTER (WHERE f.has_labels AND l.jobs < l.slots AND l.threads_free >= a.threads
+        AND l.memory_free >= a.memory_mb) AS roomy
+    FROM live l CROSS JOIN LATERAL (
+      SELECT l.labels @> string_to_array(a.labels, ',') AS has_labels,
+        l.threads >= a.threads AND l.memory_mb >= a.memory_mb AS is_large) f
+    WHERE l.region = a.region) w
 ), lane AS MATERIALIZED (
   SELECT a.*, p.scope AS pause_scope, p.name AS pause_name, p.paused_by, m.max_running AS market_max,
     rl.max_running AS region_max, tl.max_running AS task_max, w.workers, w.labelled, w.large, w.slotted,
@@ -52,7 +64,7 @@ WITH policy AS MATERIALIZED (
       WHEN w.slotted = 0 THEN 'slots'
       WHEN w.roomy = 0 THEN 'room'
       ELSE 'scheduler' END AS reason
-  FROM (SELECT DISTINCT region, market, task, threads, memory_mb, labels FROM alike) a
+  FROM alike a
   LEFT JOIN LATERAL (
     SELECT x.scope, x.name, x.paused_by FROM meridian.pause x
     WHERE x.scope = 'all' OR (x.scope = 'region' AND x.name = a.region)
@@ -64,24 +76,15 @@ WITH policy AS MATERIALIZED (
   LEFT JOIN (SELECT region, count(*) AS jobs FROM open_attempt GROUP BY 1) ro ON ro.region = a.region
   LEFT JOIN (SELECT market, count(*) AS jobs FROM open_attempt GROUP BY 1) mo ON mo.market = a.market
   LEFT JOIN (SELECT task, count(*) AS jobs FROM open_attempt GROUP BY 1) t ON t.task = a.task
-  CROSS JOIN LATERAL (
-    SELECT count(*) AS workers, coalesce(sum(l.slots), 0) AS slots,
-      count(*) FILTER (WHERE f.has_labels) AS labelled,
-      count(*) FILTER (WHERE f.has_labels AND f.is_large) AS large,
-      count(*) FILTER (WHERE f.has_labels AND f.is_large AND l.jobs < l.slots) AS slotted,
-      count(*) FILTER (WHERE f.has_labels AND l.jobs < l.slots AND l.threads_free >= a.threads
-        AND l.memory_free >= a.memory_mb) AS roomy
-    FROM live l CROSS JOIN LATERAL (
-      SELECT l.labels @> string_to_array(a.labels, ',') AS has_labels,
-        l.threads >= a.threads AND l.memory_mb >= a.memory_mb AS is_large) f
-    WHERE l.region = a.region) w
+  JOIN shape w ON w.region = a.region AND w.threads = a.threads AND w.memory_mb = a.memory_mb
+    AND w.labels = a.labels
 ), pool AS MATERIALIZED (
   -- What jobs wait for together, how many of them go at a time, and how much expected work is ahead at
   -- each step of the order.
   SELECT c.pool, max(c.wide) AS wide, array_agg(c.step ORDER BY c.step) AS steps,
     array_agg(c.others_s ORDER BY c.step) AS others, array_agg(c.ahead_s ORDER BY c.step) AS ahead
   FROM (
-    SELECT x.pool, x.step, max(x.wide) AS wide, sum(x.work_s) * (1 - 1 / sum(x.jobs)) AS others_s,
+    SELECT x.pool, x.step, max(x.wide) AS wide, sum(x.work_s) * (1 - 1.0 / count(*)) AS others_s,
       coalesce(sum(sum(x.work_s)) OVER (PARTITION BY x.pool ORDER BY x.step
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS ahead_s
     FROM (
@@ -89,12 +92,17 @@ WITH policy AS MATERIALIZED (
           ELSE 'r ' || l.region END AS pool,
         CASE l.reason WHEN 'market_limit' THEN l.market_max WHEN 'task_limit' THEN l.task_max
           ELSE least(l.slots, coalesce(l.region_max, l.slots)) END AS wide,
-        a.step, a.jobs, a.jobs * coalesce(e.seconds, k.seconds, 60) AS work_s
-      FROM alike a
-      JOIN lane l USING (region, market, task, threads, memory_mb, labels)
-      LEFT JOIN meridian.estimate e ON e.kind = a.kind AND e.market = a.market AND e.task = a.task
-      LEFT JOIN meridian.estimate k ON k.kind = a.kind AND k.market = '' AND k.task = ''
-      WHERE l.reason IN ('slots', 'room', 'scheduler', 'market_limit', 'task_limit', 'region_limit')) x
+        floor(meridian.order_key(j.priority, coalesce(j.order_at, j.queued_at, j.admitted_at),
+          (SELECT age_s FROM policy)) / 10) AS step,
+        coalesce(e.seconds, k.seconds, 60) AS work_s
+      FROM meridian.job j
+      JOIN lane l ON l.region = j.region AND l.market = coalesce(j.market, '')
+        AND l.task = coalesce(j.task, '') AND l.threads = j.threads AND l.memory_mb = j.memory_mb
+        AND l.labels = j.labels
+      LEFT JOIN meridian.estimate e
+        ON e.kind = j.kind AND e.market = coalesce(j.market, '') AND e.task = coalesce(j.task, '')
+      LEFT JOIN meridian.estimate k ON k.kind = j.kind AND k.market = '' AND k.task = ''
+      WHERE j.state = 'queued' AND j.ended_at IS NULL AND l.reason IN ('slots', 'room', 'scheduler', 'market_limit', 'task_limit', 'region_limit')) x
     GROUP BY x.pool, x.step) c
   GROUP BY c.pool
 ), rest AS MATERIALIZED (
@@ -134,7 +142,16 @@ SELECT j.id AS job, j.kind, j.market, j.task, j.region, j.state, j.priority, j.n
     WHEN 'not_before' THEN j.not_before
     WHEN 'retry' THEN j.not_before
     WHEN 'scheduler' THEN CASE WHEN l.reason IS NOT NULL THEN now() END
-    ELSE CASE WHEN pool.wide > 0 THEN now() + least(1e9, (coalesce(rest.rest_s, 0) + w.ahead_s) / pool.wide) * interval '1 second' END
+    ELSE (
+      SELECT now() + least(1e9, (coalesce(rest.rest_s, 0) + pool.ahead[i.at]
+        + pool.others[i.at] * (k.key / 10 - floor(k.key / 10))) / nullif(pool.wide, 0)) * interval '1 second'
+      FROM pool LEFT JOIN rest ON rest.pool = pool.pool
+      CROSS JOIN LATERAL (SELECT meridian.order_key(j.priority,
+        coalesce(j.order_at, j.queued_at, j.admitted_at), (SELECT age_s FROM policy)) AS key) k
+      CROSS JOIN LATERAL (SELECT greatest(1, width_bucket(floor(k.key / 10), pool.steps)) AS at) i
+      WHERE pool.wide > 0 AND pool.pool = CASE r.reason WHEN 'market_limit' THEN 'm ' || j.market
+        WHEN 'task_limit' THEN 't ' || j.task WHEN 'region_limit' THEN 'r ' || j.region
+        WHEN 'slots' THEN 'r ' || j.region WHEN 'room' THEN 'r ' || j.region END)
     END AS expected_start
 FROM meridian.job j
 LEFT JOIN LATERAL (
@@ -167,15 +184,4 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN l.reason IS NOT NULL THEN l.reason
     WHEN NOT (SELECT is_led FROM policy) THEN 'no_leader'
     ELSE 'scheduler' END AS reason) r
-LEFT JOIN pool ON pool.pool = CASE r.reason WHEN 'market_limit' THEN 'm ' || j.market
-    WHEN 'task_limit' THEN 't ' || j.task
-    WHEN 'region_limit' THEN 'r ' || j.region WHEN 'slots' THEN 'r ' || j.region
-    WHEN 'room' THEN 'r ' || j.region END
-LEFT JOIN rest ON rest.pool = pool.pool
-LEFT JOIN LATERAL (
-  SELECT pool.ahead[i.at] + pool.others[i.at] * (k.key / 10 - floor(k.key / 10)) AS ahead_s
-  FROM (SELECT meridian.order_key(j.priority, coalesce(j.order_at, j.queued_at, j.admitted_at),
-    (SELECT age_s FROM policy)) AS key) k
-  CROSS JOIN LATERAL (SELECT greatest(1, width_bucket(floor(k.key / 10), pool.steps)) AS at) i
-) w ON pool.pool IS NOT NULL
 WHERE j.state IN ('waiting', 'queued') AND j.ended_at IS NULL;
