@@ -41,7 +41,10 @@ BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
   WITH moved AS (
-    UPDATE job j SET state = 'queued', queued_at = clock_timestamp()
+    -- Delayed jobs come in the order of their times, then of their ids, however they are released.
+    UPDATE job j SET state = 'queued', queued_at = clock_timestamp(),
+      order_at = CASE WHEN j.attempt = 0 AND j.not_before IS NOT NULL
+        THEN greatest(j.not_before, j.admitted_at) ELSE j.order_at END
     WHERE j.id = ANY (p_ids) AND j.state = 'waiting'
       AND job_needs(j.id, j.after_quorum) = 'met'
     RETURNING j.id

@@ -42,6 +42,13 @@ SELECT pg_temp.expect_equal('batch', (SELECT string_agg(state || coalesce(' ' ||
     pg_temp.item(13, 'b', 'replace'), pg_temp.item(15, 'b', 'keep')))), 'cancelled cancelled rejected cancelled 12 queued queued queued 15');
 SELECT pg_temp.expect_refused('23505', 'job_unique_key', format('INSERT INTO meridian.job (id, kind, state, unique_key)
   VALUES (%L, ''noop'', ''waiting'', ''b'')', gen_random_uuid()));
+-- Delayed jobs are queued in the order of their times.
+SELECT state FROM meridian.job_admit(1, jsonb_build_array(
+  pg_temp.item(30, NULL) || jsonb_build_object('not_before_ms', (extract(epoch FROM now()) * 1000)::bigint + 90000),
+  pg_temp.item(31, NULL) || jsonb_build_object('not_before_ms', (extract(epoch FROM now()) * 1000)::bigint + 60000)));
+SELECT meridian.job_release(1, ARRAY[pg_temp.id(30), pg_temp.id(31)]);
+SELECT pg_temp.expect_equal('by time', (SELECT string_agg(right(id::text, 2), ' ' ORDER BY queued_ms)
+  FROM meridian.job_mirror WHERE id IN (pg_temp.id(30), pg_temp.id(31))), '31 30');
 -- By SQL: the scheduler takes what was written in order, and admission takes it off.
 SELECT meridian.submit('noop', market => 'de-DE', spec => '{"sleep_ms": 5}', priority => 7,
   after => ARRAY[pg_temp.id(1)], after_any => ARRAY[pg_temp.id(2)], quorum => 1, unique_key => 's',
