@@ -13,6 +13,7 @@
 #include "scheduler/leadership/leadership.h"
 #include "scheduler/metrics.h"
 #include "scheduler/ready/ready.h"
+#include "scheduler/report/left.h"
 #include "scheduler/report/report.h"
 #include "scheduler/store/store.h"
 
@@ -61,6 +62,7 @@ struct scheduler {
     struct leadership *leadership;
     struct intake *intake;
     struct report *report;
+    struct left *left;
     struct ready *ready;
     struct scheduler_metrics *metrics;
     struct metrics_server *server; /* NULL unless asked for */
@@ -90,6 +92,7 @@ static void serve(struct scheduler *s)
     s->restarts = 0;
     intake_start(s->intake);
     report_start(s->report);
+    left_start(s->left, leadership_term(s->leadership));
 }
 
 static void core_go(struct scheduler *s)
@@ -114,6 +117,7 @@ static void core_halt(struct scheduler *s)
         s->is_serving = false;
         intake_stop(s->intake);
         report_stop(s->report);
+        left_stop(s->left);
     }
     core_stop(s->core);
     store_reset(s->store);
@@ -259,6 +263,7 @@ static void on_wake(void *data)
     struct scheduler *s = data;
     if (s->is_started && leadership_is_leading(s->leadership)) {
         core_worker_changed(s->core);
+        left_look(s->left);
     }
 }
 
@@ -287,6 +292,7 @@ static void close_rest(struct scheduler *s)
     leadership_close(s->leadership);
     intake_close(s->intake);
     report_close(s->report);
+    left_close(s->left);
     metrics_server_close(s->server);
     close_handle((uv_handle_t *)&s->beat);
     close_handle((uv_handle_t *)&s->tick);
@@ -480,8 +486,9 @@ static int open_adapters(struct scheduler *s)
                                                     .redis = s->redis,
                                                     .core = s->core,
                                                     .prefix = s->options.prefix});
+    s->left = left_new(&(struct left_options){.loop = &s->loop, .pg = s->pg, .report = s->report});
     s->ready = ready_new(&(struct ready_options){.redis = s->redis, .prefix = s->options.prefix});
-    return s->leadership && s->intake && s->report && s->ready ? 0 : ERR_NOMEM;
+    return s->leadership && s->intake && s->report && s->left && s->ready ? 0 : ERR_NOMEM;
 }
 
 static void open_handles(struct scheduler *s)

@@ -76,15 +76,20 @@ static void hand_over(struct report *r)
 static void on_entry(const struct redis_entry *entry, void *data)
 {
     struct report *r = data;
-    struct err_buf e = {{0}};
     if (r->id_count < BATCH && entry->id.length < ID_SIZE) {
         (void)snprintf(r->ids[r->id_count++], ID_SIZE, "%.*s", (int)entry->id.length,
                        entry->id.data);
     }
-    if (!r->is_started || !entry->message.data) {
+    report_take(r, entry->message);
+}
+
+void report_take(struct report *r, struct span message)
+{
+    struct err_buf e = {{0}};
+    if (!r->is_started || !message.data) {
         return;
     }
-    if (message_decode_report(entry->message, &r->message, &e)) {
+    if (message_decode_report(message, &r->message, &e)) {
         log_warn("a report cannot be read: %s", e.text);
         return;
     }

@@ -183,6 +183,22 @@ BEGIN
     ORDER BY a.job LIMIT 1000;
 END $$;
 
+-- Results that workers left in the record, the oldest first; those whose attempts have ended go.
+CREATE OR REPLACE FUNCTION meridian.scheduler_results(p_term bigint, p_limit integer, p_bytes integer)
+RETURNS TABLE (report bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM assert_term(p_term);
+  DELETE FROM result_left l USING attempt a
+  WHERE a.job = l.job AND a.number = l.attempt AND a.ended_at IS NOT NULL;
+  RETURN QUERY
+    SELECT o.report FROM (
+      SELECT l.report, l.left_at, row_number() OVER w AS place, sum(length(l.report)) OVER w AS bytes
+      FROM result_left l WINDOW w AS (ORDER BY l.left_at, l.job)) o
+    WHERE o.place = 1 OR (o.place <= p_limit AND o.bytes <= p_bytes) ORDER BY o.place;
+END $$;
+
 -- What fan-out needs: the parent ('job'), the task's source markets ('source'), all markets ('market').
 CREATE OR REPLACE FUNCTION meridian.scheduler_plan(p_term bigint, p_parent uuid)
 RETURNS TABLE (what text, name text, region text, spec text, night text, submitted_by text,

@@ -169,6 +169,22 @@ BEGIN
     NULL::integer, NULL::integer;
 END $$;
 
+-- Keeps a result that does not get through Redis, for the leader to take. False when the attempt is not,
+-- or is no longer, this worker's: nobody needs it then.
+CREATE OR REPLACE FUNCTION meridian.result_leave(p_worker text, p_incarnation uuid, p_job uuid,
+  p_number integer, p_report bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM attempt WHERE job = p_job AND number = p_number AND ended_at IS NULL
+                 AND worker = p_worker AND incarnation = p_incarnation) THEN
+    RETURN false;
+  END IF;
+  INSERT INTO result_left (job, attempt, report) VALUES (p_job, p_number, p_report)
+  ON CONFLICT (job, attempt) DO NOTHING;
+  PERFORM wake();
+  RETURN true;
+END $$;
+
 -- Texts (data database of the region) -----------------------------------------------------------
 
 -- The members of a snapshot: the samples that were current when p_as_of was the newest id, in the

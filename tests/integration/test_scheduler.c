@@ -680,6 +680,51 @@ static void test_scheduler_survives_a_restart_of_redis(void **state)
     bench_close(&b);
 }
 
+/* A result that a worker left in the record is recorded, and then goes; a stranger leaves none. */
+static void test_scheduler_takes_a_result_from_the_record(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "left");
+    b.scheduler = bench_start_with(&b, "left.log", "10s");
+    struct bench_worker w;
+    bench_hello(&w, &b, "w-eu", "eu", 1);
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    struct message_ready job;
+    assert_true(bench_claim(&w, &job, 20000));
+    struct message_report m = {.type = MESSAGE_RESULT,
+                               .incarnation = w.incarnation,
+                               .result = {.job = job.job,
+                                          .attempt = job.attempt,
+                                          .outcome = MESSAGE_SUCCEEDED,
+                                          .run_ms = 5,
+                                          .result = span_of("{\"output\":\"left\"}")}};
+    (void)snprintf(m.worker, sizeof m.worker, "%s", w.name);
+    struct buf out, hex;
+    struct err_buf e = {{0}};
+    buf_init(&out, 4096);
+    buf_init(&hex, 16384);
+    assert_int_equal(message_encode_report(&m, &out, &e), 0);
+    for (int stranger = 1; stranger >= 0; stranger--) {
+        buf_reset(&hex);
+        assert_int_equal(buf_add_format(&hex,
+                                        "SELECT meridian.result_leave('%s', '%s', '%s', 1, '\\x",
+                                        stranger ? "w-other" : w.name, w.incarnation.text, id.text),
+                         0);
+        for (size_t i = 0; i < out.length; i++) {
+            assert_int_equal(buf_add_format(&hex, "%02x", (unsigned char)out.data[i]), 0);
+        }
+        assert_int_equal(buf_add_text(&hex, "')"), 0);
+        assert_string_equal(bench_ask(&b, buf_text(&hex)), stranger ? "f" : "t");
+    }
+    buf_close(&out);
+    buf_close(&hex);
+    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(
+        bench_eventually(&b, "SELECT count(*) FROM meridian.result_left", "0", BENCH_WAIT_MS));
+    bench_close(&b);
+}
+
 /* PostgreSQL killed and restarted: submissions wait in Redis, then all goes on. */
 static void test_scheduler_survives_a_restart_of_postgresql(void **state)
 {
@@ -731,6 +776,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_standby_takes_over),
         cmocka_unit_test(test_scheduler_survives_a_redis_that_forgets),
         cmocka_unit_test(test_scheduler_survives_a_restart_of_redis),
+        cmocka_unit_test(test_scheduler_takes_a_result_from_the_record),
         cmocka_unit_test(test_scheduler_survives_a_restart_of_postgresql),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

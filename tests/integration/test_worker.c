@@ -132,7 +132,8 @@ static void test_worker_is_handed_over_what_redis_lost(void **state)
     assert_int_equal(starts_of(f, &j), 1);
 }
 
-/* A worker that cannot reach Redis, but PostgreSQL, gets its work nevertheless. */
+/* A worker that cannot reach Redis, but PostgreSQL, gets its work nevertheless, and leaves the
+ * result there. */
 static void test_worker_works_without_redis(void **state)
 {
     struct fixture *f = *state;
@@ -144,7 +145,8 @@ static void test_worker_works_without_redis(void **state)
     f->redis = NULL;
     job_assign(f, &j, "noop", "emea", "{\"sleep_ms\": 700}", 64, 60);
     wait_running(f, &j);
-    servers_redis_start(f->servers); /* and tells of it when Redis is back */
+    wait_sql(f, "SELECT EXISTS (SELECT FROM meridian.result_left WHERE job = '%s')", j.id.text);
+    servers_redis_start(f->servers); /* and tells of it when Redis is back, too */
     wait_report(f, &j, &o);
     assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
     mem_free(o.result);

@@ -18,7 +18,9 @@ struct outbox_item {
     int32_t attempt;
     char *bytes; /* the encoded report; owned */
     size_t length;
-    int64_t sent_ms;  /* last XADD; 0 = never */
+    int64_t sent_ms; /* last XADD; 0 = never */
+    int64_t left_ms; /* last left in the record; 0 = never */
+    int64_t added_ms;
     int64_t began_ms; /* when the job began, or ended without having begun */
 };
 

@@ -284,6 +284,53 @@ static void renew(struct supervisor *s, int64_t now)
     buf_close(&r.progress);
 }
 
+/* --- results that do not get through Redis ----------------------------------------------------
+ */
+
+static void on_left(int rc, const struct pg_result *result, const struct pg_error *error,
+                    void *data)
+{
+    struct supervisor *s = data;
+    (void)result; /* false: the next renewal says that the attempt is closed */
+    s->is_leave_open = false;
+    if (rc != 0 && rc != ERR_CANCELLED && rc != ERR_UNREACHABLE) {
+        log_warn("a result cannot be left in the record: %s", error->text);
+    }
+}
+
+static bool is_leave_due(const struct supervisor *s, const struct outbox_item *item, int64_t now)
+{
+    bool is_away = !s->commands || !redis_is_ready(s->commands);
+    int64_t since = now - (item->left_ms ? item->left_ms : item->added_ms);
+    return since >= (is_away && !item->left_ms ? LEAVE_AFTER_MS : LEAVE_LATE_MS);
+}
+
+/* One at a time: they may be large. */
+static void leave_result(struct supervisor *s, int64_t now)
+{
+    for (size_t i = 0; i < s->outbox.count && !s->is_leave_open; i++) {
+        struct outbox_item *item = &s->outbox.items[i];
+        if (!is_leave_due(s, item, now)) {
+            continue;
+        }
+        char number[16];
+        (void)snprintf(number, sizeof number, "%d", (int)item->attempt);
+        const char *params[] = {s->options->name, s->incarnation.text, item->job.text, number,
+                                item->bytes};
+        const int lengths[] = {0, 0, 0, 0, (int)item->length};
+        const int formats[] = {0, 0, 0, 0, 1};
+        struct pg_query query = {
+            .sql = "SELECT meridian.result_leave($1, $2::uuid, $3::uuid, $4::integer, $5::bytea)",
+            .name = "result_leave",
+            .param_count = 5,
+            .params = params,
+            .lengths = lengths,
+            .formats = formats};
+        s->is_leave_open = pg_send(s->pg, &query, on_left, s) == 0;
+        item->left_ms = s->is_leave_open ? now : item->left_ms;
+    }
+}
+
 /* --- bye and the rest ------------------------------------------------------------------------ */
 
 static void on_bye(int rc, const struct pg_result *result, const struct pg_error *error, void *data)
@@ -348,6 +395,7 @@ void record_tick(struct supervisor *s, int64_t now)
     if (!s->is_renew_open && is_renew_due(s, now)) {
         renew(s, now);
     }
+    leave_result(s, now);
 }
 
 void record_close(struct supervisor *s)

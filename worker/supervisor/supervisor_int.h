@@ -48,6 +48,8 @@ enum {
     RECENT_MS = 10000,           /* longer than what is taken can be old */
     RECENT_MAX = 1 << 20,        /* 8 MB to 16 MB of fingerprints, when so many are taken in it */
     REPORT_EVERY_MS = 3000,      /* a result is sent again until it is recorded */
+    LEAVE_AFTER_MS = 1000,       /* and left in the record when Redis is away for so long, */
+    LEAVE_LATE_MS = 10000,       /* or when it leads nowhere */
     READ_BLOCK_MS = 2000,        /* of XREAD */
     KILL_AFTER_MS = 5000,        /* between SIGTERM and SIGKILL for cancel and time */
     KILL_AFTER_DRAIN_MS = 10000, /* a checkpoint of a gigabyte fits */
@@ -151,6 +153,7 @@ struct supervisor {
     bool is_hello_open;
     int64_t hello_ms;
     bool is_renew_open;
+    bool is_leave_open;
     bool must_renew;    /* at once */
     int64_t renew_ms;   /* start of the last renewal */
     int64_t renewed_ms; /* start of the last one that was answered well */

@@ -202,6 +202,7 @@ void transport_result(struct supervisor *s, const struct message_result *result)
                   result->job.text);
         return;
     }
+    item->added_ms = clock_mono_ms();
     log_info("job ended job=%s attempt=%d outcome=%s%s%s peak_rss_kb=%lld", result->job.text,
              (int)result->attempt, message_outcome_name(result->outcome),
              result->error_code[0] ? " error=" : "", result->error_code,
