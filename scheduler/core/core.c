@@ -437,6 +437,9 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
     case CORE_CALL_TAKE:
         core__taken_apply(c, answer->submissions, answer->submission_count);
         break;
+    case CORE_CALL_FINISH:
+        core__finished(c, p, answer);
+        break;
     case CORE_CALL_PLAN:
         plan_came(c, p, answer);
         break;

@@ -326,7 +326,9 @@ struct core_store {
     void (*admit)(void *self, uint64_t token, const struct core_submission *jobs, size_t count);
     void (*release)(void *self, uint64_t token, const struct core_id *jobs, size_t count);
     void (*dispatch)(void *self, uint64_t token, const struct core_dispatch *jobs, size_t count);
-    void (*finish)(void *self, uint64_t token, const struct core_result *result);
+    /* Answered with the rows of those that did not succeed by it, and none of the others. Refused
+     * as a whole when one of them cannot be recorded. */
+    void (*finish)(void *self, uint64_t token, const struct core_result *results, size_t count);
     void (*end)(void *self, uint64_t token, const struct core_end *ends, size_t count);
     /* A report about an attempt that is not the newest: the record refuses it and takes note. */
     void (*late)(void *self, uint64_t token, const struct core_result *result);
@@ -459,8 +461,8 @@ void core_answer(struct core *c, const struct core_answer *answer);
 
 /* Sends the submissions to the record; transport.admitted comes for each call. Must be ready. */
 void core_admit(struct core *c, const struct core_submission *jobs, size_t count, void *cookie);
-/* A worker's report about an attempt. */
-void core_report(struct core *c, const struct core_result *result);
+/* Workers' reports about attempts. */
+void core_report(struct core *c, const struct core_result *results, size_t count);
 /* A worker came, left or changed, or a person changed something: look now rather than at the next
  * turn. */
 void core_worker_changed(struct core *c);

@@ -182,7 +182,8 @@ struct core_job {
     enum core_stragglers stragglers;
     /* Bookkeeping. */
     bool is_finishing; /* a report of its attempt is under way to the record */
-    int pending;       /* store calls under way that name it */
+    bool is_apart; /* its result is sent to the record alone: it is large, or others' was refused */
+    int pending;   /* store calls under way that name it */
     int children_open; /* children in the mirror */
     int members_open;  /* those of them that count for the quorum */
     int needs_open;    /* edges in needs */
@@ -412,6 +413,8 @@ void core__expired_apply(struct core *c, const struct core_expired *rows, size_t
 /* Sends the end of one attempt to the record. */
 void core__attempt_end(struct core *c, struct core_job *job, enum core_outcome outcome,
                        const struct core_result *report, bool was_draining);
+/* What the answer does not name has succeeded. */
+void core__finished(struct core *c, const struct core_pending *p, const struct core_answer *answer);
 void core__finish_refused(struct core *c, const struct core_pending *p, const char *reason);
 
 #endif

@@ -10,7 +10,11 @@
 
 #include <string.h>
 
-enum { LATE_MAX = 32 };
+enum {
+    LATE_MAX = 32,
+    FINISH_MAX = 256,       /* results in one call of the record */
+    APART_BYTES = 64 * 1024 /* a larger result is recorded alone: others do not wait for it */
+};
 
 const char *core_outcome_name(enum core_outcome outcome)
 {
@@ -109,34 +113,97 @@ static void report_late(struct core *c, const struct core_result *result)
     }
 }
 
-void core_report(struct core *c, const struct core_result *result)
+static void finish(struct core *c, const struct core_result *results, size_t count)
 {
-    if (c->phase != CORE_PHASE_READY || c->is_broken) {
-        return; /* the worker reports again until the record says that the attempt is closed */
+    struct core_id jobs[FINISH_MAX];
+    for (size_t i = 0; i < count; i++) {
+        jobs[i] = results[i].job;
     }
+    uint64_t token = core__call(c, CORE_CALL_FINISH, jobs, count);
+    if (token) {
+        struct core_pending *p = c->last_call;
+        size_t length =
+            results->worker.length < CORE_NAME_MAX ? results->worker.length : CORE_NAME_MAX;
+        memcpy(p->reporter, results->worker.data, length);
+        p->reporter[length] = '\0';
+        c->ports.store.finish(c->ports.store.self, token, results, count);
+    }
+}
+
+/* True when it is a success that waits for others to be recorded with. */
+static bool report_one(struct core *c, const struct core_result *result)
+{
     struct core_job *job = core__job_find(c, result->job);
     if (!is_current(job, result->attempt)) {
         report_late(c, result);
-        return;
+        return false;
     }
     if (job->is_finishing) {
-        return;
+        return false;
     }
     job->is_finishing = true;
     if (result->outcome != CORE_OUTCOME_SUCCEEDED) {
         core__attempt_end(c, job, result->outcome, result, false);
-        return;
+        return false;
     }
     core__duration_add(c, job, result->run_ms);
     c->tally.outcomes[CORE_OUTCOME_SUCCEEDED]++;
-    uint64_t token = core__call(c, CORE_CALL_FINISH, &job->id, 1);
-    if (token) {
-        struct core_pending *p = c->last_call;
-        size_t length =
-            result->worker.length < CORE_NAME_MAX ? result->worker.length : CORE_NAME_MAX;
-        memcpy(p->reporter, result->worker.data, length);
-        p->reporter[length] = '\0';
-        c->ports.store.finish(c->ports.store.self, token, result);
+    if (job->is_apart || result->result.length > APART_BYTES) {
+        finish(c, result, 1);
+        return false;
+    }
+    return true;
+}
+
+void core_report(struct core *c, const struct core_result *results, size_t count)
+{
+    struct core_result batch[FINISH_MAX];
+    size_t waiting = 0;
+    if (c->phase != CORE_PHASE_READY) {
+        return; /* the worker reports again until the record says that the attempt is closed */
+    }
+    for (size_t i = 0; i < count && !c->is_broken; i++) {
+        if (report_one(c, &results[i])) {
+            batch[waiting++] = results[i];
+        }
+        if (waiting == FINISH_MAX || (waiting > 0 && i + 1 == count)) {
+            finish(c, batch, waiting);
+            waiting = 0;
+        }
+    }
+}
+
+static bool is_among(const struct core_record *records, size_t count, struct core_id id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (core_id_equals(records[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void core__finished(struct core *c, const struct core_pending *p, const struct core_answer *answer)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        struct core_job *job = core__job_find(c, p->jobs[i]);
+        if (job && job->pending == 0 &&
+            !is_among(answer->records, answer->record_count, p->jobs[i])) {
+            core__job_ended(c, job, CORE_STATE_SUCCEEDED);
+        }
+    }
+}
+
+/* Nothing of the results was recorded: each is reported again, and then sent alone. */
+static void refused_together(struct core *c, const struct core_pending *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        struct core_job *job = core__job_find(c, p->jobs[i]);
+        if (job) {
+            job->is_apart = true;
+            job->is_finishing = false;
+            c->tally.outcomes[CORE_OUTCOME_SUCCEEDED]--; /* it comes again */
+        }
     }
 }
 
@@ -145,6 +212,10 @@ void core_report(struct core *c, const struct core_result *result)
  */
 void core__finish_refused(struct core *c, const struct core_pending *p, const char *reason)
 {
+    if (p->count > 1) {
+        refused_together(c, p);
+        return;
+    }
     struct core_id id = p->jobs[0];
     struct core_job *job = core__job_find(c, id);
     if (!job || !core_state_is_open_attempt(job->state) || job->pending > 0) {

@@ -13,6 +13,13 @@ static bool is_parent_kind(struct span kind)
     return span_is(kind, "nightly");
 }
 
+/* Kinds whose results make versions and evaluations: a result of theirs may be refused, so it goes
+ * alone. (The record judges by itself; this only keeps the others from being sent again.) */
+static bool leaves_more(struct span kind)
+{
+    return span_is(kind, "finetune") || span_is(kind, "evaluate");
+}
+
 static int set_places(struct core *c, struct core_job *job, const struct core_record *record)
 {
     bool has_worker = core_state_is_open_attempt(record->state) && record->worker.length > 0;
@@ -38,6 +45,7 @@ static int set_places(struct core *c, struct core_job *job, const struct core_re
 
 static int take_over(struct core *c, struct core_job *job, const struct core_record *record)
 {
+    job->is_apart = job->is_apart || leaves_more(record->kind);
     job->is_finishing = false; /* no call names the job any more */
     job->key = order_key(record->priority, record->queued_ms, c->settings.priority_age_ms);
     job->attempt = record->attempt;

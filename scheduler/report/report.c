@@ -7,6 +7,7 @@
 #include "common/redis/redis.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <uv.h>
 
 enum {
@@ -20,15 +21,23 @@ enum {
     CALLS_OPEN_MAX = 1024 /* beyond this reports wait in Redis rather than in our memory */
 };
 
+struct names {
+    char worker[MESSAGE_WORKER_MAX + 1];
+    char error_code[MESSAGE_CODE_MAX + 1];
+};
+
 struct report {
     struct report_options options;
     uv_timer_t timer; /* to try again */
     char key[KEY_SIZE];
     bool is_started;
     bool is_reading;
-    int64_t complain_at_ms;        /* not before */
-    struct message_report message; /* of the entry at hand */
-    char ids[BATCH][ID_SIZE];      /* read, to be deleted */
+    int64_t complain_at_ms;            /* not before */
+    struct message_report message;     /* of the entry at hand */
+    struct core_result results[BATCH]; /* of one read; borrow names and the reply */
+    struct names names[BATCH];
+    size_t result_count;
+    char ids[BATCH][ID_SIZE]; /* read, to be deleted */
     size_t id_count;
 };
 
@@ -46,6 +55,7 @@ static void again_later(struct report *r)
 
 /* --- one report ------------------------------------------------------------------------------ */
 
+/* Results of one read wait for each other: they are recorded together. */
 static void hand_over(struct report *r)
 {
     static const enum core_outcome outcomes[MESSAGE_OUTCOME_COUNT] = {
@@ -54,11 +64,19 @@ static void hand_over(struct report *r)
         [MESSAGE_CANCELLED] = CORE_OUTCOME_CANCELLED,
     };
     const struct message_result *m = &r->message.result;
-    struct core_result result = {
+    struct core_id job;
+    if (!core_id_parse(span_of(m->job.text), &job)) {
+        return;
+    }
+    struct names *names = &r->names[r->result_count];
+    memcpy(names->worker, r->message.worker, sizeof names->worker);
+    memcpy(names->error_code, m->error_code, sizeof names->error_code);
+    r->results[r->result_count++] = (struct core_result){
+        .job = job,
         .attempt = m->attempt,
-        .worker = span_of(r->message.worker),
+        .worker = span_of(names->worker),
         .outcome = outcomes[m->outcome],
-        .error_code = span_of(m->error_code),
+        .error_code = span_of(names->error_code),
         .error_text = m->error_text,
         .has_exit = m->has_exit_code,
         .exit_code = m->exit_code,
@@ -68,22 +86,18 @@ static void hand_over(struct report *r)
         .result = m->result,
         .log_tail = m->log_tail,
     };
-    if (core_id_parse(span_of(m->job.text), &result.job)) {
-        core_report(r->options.core, &result);
-    }
 }
 
-static void on_entry(const struct redis_entry *entry, void *data)
+static void flush(struct report *r)
 {
-    struct report *r = data;
-    if (r->id_count < BATCH && entry->id.length < ID_SIZE) {
-        (void)snprintf(r->ids[r->id_count++], ID_SIZE, "%.*s", (int)entry->id.length,
-                       entry->id.data);
+    size_t count = r->result_count;
+    r->result_count = 0;
+    if (count > 0) {
+        core_report(r->options.core, r->results, count);
     }
-    report_take(r, entry->message);
 }
 
-void report_take(struct report *r, struct span message)
+static void take(struct report *r, struct span message)
 {
     struct err_buf e = {{0}};
     if (!r->is_started || !message.data) {
@@ -94,10 +108,29 @@ void report_take(struct report *r, struct span message)
         return;
     }
     if (r->message.type == MESSAGE_RESULT) {
+        if (r->result_count == BATCH) {
+            flush(r);
+        }
         hand_over(r);
     } else if (r->message.type != MESSAGE_BEAT) {
         core_worker_changed(r->options.core);
     }
+}
+
+static void on_entry(const struct redis_entry *entry, void *data)
+{
+    struct report *r = data;
+    if (r->id_count < BATCH && entry->id.length < ID_SIZE) {
+        (void)snprintf(r->ids[r->id_count++], ID_SIZE, "%.*s", (int)entry->id.length,
+                       entry->id.data);
+    }
+    take(r, entry->message);
+}
+
+void report_take(struct report *r, struct span message)
+{
+    take(r, message);
+    flush(r);
 }
 
 /* Losing this command costs nothing; the comment at each use says why. */
@@ -179,6 +212,7 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
         return;
     }
     (void)redis_read_entries(reply, on_entry, r);
+    flush(r);
     delete_read(r);
     read_next(r);
 }

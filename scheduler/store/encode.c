@@ -2,7 +2,10 @@
 #include "common/json/json.h"
 #include "scheduler/store/store_int.h"
 
-enum { ARRAY_BYTES_MAX = 1 << 20 }; /* a batch of names of the largest size is 70 kB */
+enum {
+    ARRAY_BYTES_MAX = 1 << 20,           /* a batch of names of the largest size is 70 kB */
+    RESULTS_BYTES_MAX = 80 * 1024 * 1024 /* one result of the largest size, every byte escaped */
+};
 
 static void write_id(struct json_writer *w, const char *key, struct core_id id)
 {
@@ -151,14 +154,19 @@ int store__write_skips(struct buf *out, const struct core_skip *skips, size_t co
     return json_writer_finish(&w);
 }
 
-/* An element of an array of texts, quoted. */
+/* An element of an array of texts, quoted: runs of plain bytes are copied whole. */
 static int add_quoted(struct buf *out, struct span text)
 {
     int rc = buf_add(out, "\"", 1);
-    for (size_t i = 0; rc == 0 && i < text.length; i++) {
-        bool is_special = text.data[i] == '"' || text.data[i] == '\\';
-        rc = is_special ? buf_add(out, "\\", 1) : 0;
-        rc = rc ? rc : buf_add(out, &text.data[i], 1);
+    size_t from = 0;
+    for (size_t i = 0; rc == 0 && i <= text.length; i++) {
+        bool is_special = i < text.length && (text.data[i] == '"' || text.data[i] == '\\');
+        if (!is_special && i < text.length) {
+            continue;
+        }
+        rc = i > from ? buf_add(out, text.data + from, i - from) : 0;
+        rc = rc == 0 && is_special ? buf_add(out, "\\", 1) : rc;
+        from = i; /* the special byte itself goes with the next run */
     }
     return rc ? rc : buf_add(out, "\"", 1);
 }
@@ -219,6 +227,40 @@ int store__write_kept(struct buf *out, const struct core_kept *kept)
     json_write_end(&w);
     json_write_end(&w);
     return json_writer_finish(&w);
+}
+
+static int add_result(struct buf *parts, const struct core_result *result)
+{
+    int rc = buf_add_text(&parts[0], core_id_format(result->job).text);
+    rc = rc ? rc : buf_add_format(&parts[1], "%d", result->attempt);
+    rc = rc ? rc : add_quoted(&parts[2], result->worker);
+    rc = rc ? rc : buf_add_format(&parts[3], "%lld", (long long)result->peak_rss_kb);
+    if (rc == 0 && result->run_ms >= 0) {
+        rc = buf_add_format(&parts[4], "%lld", (long long)result->run_ms);
+    } else {
+        rc = rc ? rc : buf_add_text(&parts[4], "NULL");
+    }
+    return rc ? rc : add_quoted(&parts[5], result->result.length ? result->result : span_of("{}"));
+}
+
+int store__write_results(struct buf parts[STORE_FINISH_PARTS], const struct core_result *results,
+                         size_t count)
+{
+    int rc = 0;
+    for (size_t p = 0; p < STORE_FINISH_PARTS; p++) {
+        buf_init(&parts[p], RESULTS_BYTES_MAX);
+        rc = rc ? rc : buf_add(&parts[p], "{", 1);
+    }
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        for (size_t p = 0; p < STORE_FINISH_PARTS && i > 0 && rc == 0; p++) {
+            rc = buf_add(&parts[p], ",", 1);
+        }
+        rc = rc ? rc : add_result(parts, &results[i]);
+    }
+    for (size_t p = 0; p < STORE_FINISH_PARTS; p++) {
+        rc = rc ? rc : buf_add(&parts[p], "}", 1);
+    }
+    return rc;
 }
 
 int store__write_ids(struct buf *out, const struct core_id *ids, size_t count)

@@ -538,27 +538,26 @@ static void port_dispatch(void *self, uint64_t token, const struct core_dispatch
     }
 }
 
-static void port_finish(void *self, uint64_t token, const struct core_result *result)
+static void port_finish(void *self, uint64_t token, const struct core_result *results, size_t count)
 {
     struct store *s = self;
-    char number[NUMBER_SIZE], rss[NUMBER_SIZE], run[NUMBER_SIZE];
-    (void)snprintf(number, sizeof number, "%d", result->attempt);
-    (void)snprintf(rss, sizeof rss, "%lld", (long long)result->peak_rss_kb);
-    (void)snprintf(run, sizeof run, "%lld", (long long)result->run_ms);
-    struct uuid id = core_id_format(result->job);
-    char *worker = mem_string(result->worker.data, result->worker.length);
-    struct span given = result->result.length ? result->result : span_of("{}");
-    char *json = mem_string(given.data, given.length);
-    const char *params[] = {id.text, number, worker, rss, json, result->run_ms < 0 ? NULL : run};
-    if (worker && json) {
+    struct buf part[STORE_FINISH_PARTS];
+    const char *params[STORE_FINISH_PARTS] = {NULL};
+    int rc = store__write_results(part, results, count);
+    for (size_t i = 0; i < STORE_FINISH_PARTS && rc == 0; i++) {
+        params[i] = buf_text(&part[i]);
+        rc = params[i] ? 0 : ERR_NOMEM;
+    }
+    if (rc == 0) {
         send(s, token, STORE_CALL_RECORDS,
              (struct statement)MIRROR("finish", "job_finish($1, $2, $3, $4, $5, $6, $7)"), params,
-             6);
+             STORE_FINISH_PARTS);
     } else {
-        lost(s, ERR_NOMEM, "out of memory");
+        lost(s, rc, "the results could not be written");
     }
-    mem_free(worker);
-    mem_free(json);
+    for (size_t i = 0; i < STORE_FINISH_PARTS; i++) {
+        buf_close(&part[i]);
+    }
 }
 
 static void port_end(void *self, uint64_t token, const struct core_end *ends, size_t count)

@@ -73,6 +73,10 @@ enum { STORE_DISPATCH_PARTS = 5 };
 MUST_CHECK int store__write_dispatches(struct buf parts[STORE_DISPATCH_PARTS],
                                        const struct core_dispatch *jobs, size_t count);
 MUST_CHECK int store__write_kept(struct buf *out, const struct core_kept *kept);
+/* Ids, numbers, workers, peak memory, run times, results; as above. */
+enum { STORE_FINISH_PARTS = 6 };
+MUST_CHECK int store__write_results(struct buf parts[STORE_FINISH_PARTS],
+                                    const struct core_result *results, size_t count);
 /* "{id,id}" */
 MUST_CHECK int store__write_ids(struct buf *out, const struct core_id *ids, size_t count);
 

@@ -30,8 +30,11 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
+-- Judged by the trigger's condition, so that a move that is allowed costs no call of a function.
 CREATE OR REPLACE TRIGGER job_guard BEFORE UPDATE OF state, attempt ON meridian.job
-  FOR EACH ROW EXECUTE FUNCTION meridian.job_guard();
+  FOR EACH ROW WHEN (NOT meridian.job_move_allowed(OLD.state, NEW.state, NEW.region IS NULL)
+                     OR NEW.attempt < OLD.attempt)
+  EXECUTE FUNCTION meridian.job_guard();
 
 -- Remembers how long the job had been runnable; report.queue_wait reads it.
 CREATE OR REPLACE FUNCTION meridian.attempt_queued()
@@ -44,7 +47,7 @@ BEGIN
   RETURN NEW;
 END $$;
 CREATE OR REPLACE TRIGGER attempt_queued BEFORE INSERT ON meridian.attempt
-  FOR EACH ROW EXECUTE FUNCTION meridian.attempt_queued();
+  FOR EACH ROW WHEN (NEW.queued_at IS NULL) EXECUTE FUNCTION meridian.attempt_queued();
 
 -- A purge of old history is done by a superuser in a session that says so:
 --   SET meridian.purge = 'on';

@@ -295,6 +295,11 @@ BEGIN
           FROM evaluation e WHERE e.id = v_id);
 END $$;
 
+-- Whether the result of such a job leaves more behind than the job's row keeps.
+CREATE OR REPLACE FUNCTION meridian.result_is_apart(p_kind text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT p_kind IN ('finetune', 'evaluate') $$;
+
 -- What the job's row keeps of the result. Unknown kinds keep it whole.
 CREATE OR REPLACE FUNCTION meridian.record_result(p_job meridian.job, p_result jsonb)
 RETURNS jsonb

@@ -301,14 +301,53 @@ BEGIN
   RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids);
 END $$;
 
--- A result that a worker reported as a success, and what the job is afterwards.
-CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_job uuid, p_number integer,
-  p_worker text, p_peak_rss_kb bigint, p_result jsonb, p_run_ms bigint)
+-- Results that workers reported as successes, many of them in one transaction: what the record keeps of
+-- them whole is written set by set, what leaves more behind (record_result) one by one; one that cannot be
+-- recorded refuses them all, so the scheduler sends those alone. Answered with the jobs that did not succeed
+-- by this: whose attempt is not the worker's, or not any more.
+CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_jobs uuid[], p_numbers integer[],
+  p_workers text[], p_peak_rss_kb bigint[], p_run_ms bigint[], p_results jsonb[])
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_done uuid[];
+  v_apart record;
 BEGIN
-  PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result, p_run_ms);
-  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_job;
+  PERFORM assert_term(p_term);
+  PERFORM FROM job WHERE id = ANY (p_jobs) ORDER BY id FOR UPDATE;
+  WITH ended AS (
+    UPDATE attempt a SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL,
+      peak_rss_kb = x.peak_rss_kb,
+      started_at = coalesce(a.started_at, attempt_start(a.dispatched_at, x.run_ms))
+    FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
+      AS x(job, number, worker, peak_rss_kb, run_ms, result)
+    JOIN job j ON j.id = x.job
+    WHERE a.job = x.job AND a.number = x.number AND a.ended_at IS NULL AND a.worker = x.worker
+      AND j.attempt = x.number AND j.state IN ('dispatched', 'running') AND NOT result_is_apart(j.kind)
+      AND is_resident(a.worker, a.incarnation, j.region)
+    RETURNING a.job, a.number, a.worker, a.started_at, j.state, coalesce(nullif(x.result, 'null'), '{}') AS result
+  ), moved AS (
+    UPDATE job j SET state = 'succeeded', started_at = coalesce(j.started_at, e.started_at, now()),
+      ended_at = now(), result = e.result, error_code = NULL, error_text = NULL
+    FROM ended e WHERE j.id = e.job
+    RETURNING j.id
+  ), told AS (
+    INSERT INTO event (job, attempt, actor, from_state, to_state, reason, detail)
+    SELECT e.job, e.number, 'scheduler', e.state, 'succeeded', 'finished by ' || e.worker, e.result FROM ended e
+  )
+  SELECT array_agg(id) INTO v_done FROM moved;
+  FOR v_apart IN
+    SELECT x.* FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
+      AS x(job, number, worker, peak_rss_kb, run_ms, result)
+    JOIN job j ON j.id = x.job WHERE result_is_apart(j.kind) ORDER BY x.job
+  LOOP
+    IF attempt_finish(p_term, v_apart.job, v_apart.number, v_apart.worker, v_apart.peak_rss_kb,
+                      v_apart.result, v_apart.run_ms) = 'committed' THEN
+      v_done := v_done || v_apart.job;
+    END IF;
+  END LOOP;
+  RETURN QUERY SELECT m.* FROM job_mirror m
+    WHERE m.id = ANY (ARRAY(SELECT unnest(p_jobs) EXCEPT SELECT unnest(v_done)));
 END $$;
 
 -- When an attempt that ran for so long began; null when it never did.

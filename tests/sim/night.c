@@ -75,7 +75,7 @@ struct call {
     struct core_id after; /* also the parent */
     struct core_id *ids;
     struct core_dispatch *dispatches;
-    int *regions, *workers, *incarnations;
+    int *regions, *workers, *incarnations, *attempts;
     struct core_end end;
     int worker;
     struct sub *subs;
@@ -275,6 +275,7 @@ static void call_free(struct call *c)
     mem_free(c->regions);
     mem_free(c->workers);
     mem_free(c->incarnations);
+    mem_free(c->attempts);
     mem_free(c->subs);
     mem_free(c->causes);
     mem_free(c);
@@ -446,11 +447,18 @@ static void port_dispatch(void *self, uint64_t token, const struct core_dispatch
     }
     call_send(self, c);
 }
-static void port_finish(void *self, uint64_t token, const struct core_result *result)
+static void port_finish(void *self, uint64_t token, const struct core_result *results, size_t count)
 {
-    struct call *c = call_new(self, CALL_FINISH, token, 1);
-    c->end = (struct core_end){.job = result->job, .attempt = result->attempt};
-    c->worker = atoi(result->worker.data);
+    struct call *c = call_new(self, CALL_FINISH, token, count);
+    c->ids = mem_new_array(count, sizeof *c->ids);
+    c->attempts = mem_new_array(count, sizeof *c->attempts);
+    c->workers = mem_new_array(count, sizeof *c->workers);
+    CHECK(c->ids && c->attempts && c->workers);
+    for (size_t i = 0; i < count; i++) {
+        c->ids[i] = results[i].job;
+        c->attempts[i] = results[i].attempt;
+        c->workers[i] = atoi(results[i].worker.data);
+    }
     call_send(self, c);
 }
 static void port_late(void *self, uint64_t token, const struct core_result *result)
@@ -662,6 +670,20 @@ static void do_dispatch(const struct call *c, struct answer *a)
     }
 }
 
+static void do_finish(const struct call *c, struct answer *a)
+{
+    if (c->count > 1 && chance(0.02)) { /* one of them cannot be recorded, so none is */
+        a->given.status = ERR_DATABASE;
+        return;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        rec_finish(&w.record, c->ids[i], c->attempts[i], c->workers[i]);
+        if (w.record.jobs[rec_find(&w.record, c->ids[i])].state != CORE_STATE_SUCCEEDED) {
+            add_id(a, c->ids[i]);
+        }
+    }
+}
+
 static void do_admit(const struct call *c, struct answer *a)
 {
     if (c->kind == CALL_FAN_OUT) {
@@ -822,8 +844,7 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
         add_id(a, c->end.job);
         break;
     case CALL_FINISH:
-        rec_finish(&w.record, c->end.job, c->end.attempt, c->worker);
-        add_id(a, c->end.job);
+        do_finish(c, a);
         break;
     case CALL_END:
         rec_end(&w.record, &c->end, c->worker);
@@ -1108,27 +1129,40 @@ static void report(int worker, const struct held *h)
     }
 }
 
-static void on_report(const struct event *e)
+static struct core_result result_of(const struct event *e)
 {
     static const char *const codes[CORE_OUTCOME_COUNT] = {
         [CORE_OUTCOME_FAILED] = "IO", [CORE_OUTCOME_CRASHED] = "CRASH"};
-    char worker[12];
-    (void)snprintf(worker, sizeof worker, "%d", e->u.report.worker);
+    static const char *const workers[REC_WORKERS_MAX] = {"0", "1", "2", "3", "4",  "5",
+                                                         "6", "7", "8", "9", "10", "11"};
     const char *code = codes[e->u.report.outcome];
     if (e->u.report.outcome == CORE_OUTCOME_CRASHED &&
         (e->u.report.job.low + (uint64_t)e->u.report.attempt) % 4 == 0) {
         code = "OOM"; /* by the attempt, for the report may be sent again */
     }
-    struct core_result result = {.job = e->u.report.job,
-                                 .attempt = e->u.report.attempt,
-                                 .worker = span_of(worker),
-                                 .outcome = e->u.report.outcome,
-                                 .run_ms = 1,
-                                 .error_code = span_of(code ? code : "")};
+    return (struct core_result){.job = e->u.report.job,
+                                .attempt = e->u.report.attempt,
+                                .worker = span_of(workers[e->u.report.worker]),
+                                .outcome = e->u.report.outcome,
+                                .run_ms = 1,
+                                .error_code = span_of(code ? code : "")};
+}
+
+/* Those that lie in the stream together are read together. */
+static void on_report(const struct event *e)
+{
+    enum { MOST = 8 };
+    struct core_result results[MOST] = {result_of(e)};
+    size_t count = 1;
+    while (count < MOST && w.event_count > 0 && w.heap[0].kind == EVENT_REPORT &&
+           w.heap[0].at <= w.now + 200) {
+        struct event next = pop();
+        results[count++] = result_of(&next);
+    }
     for (int i = 0; i < SCHEDULERS; i++) {
         struct scheduler *s = &w.schedulers[i];
         if (w.now >= s->paused_until && scheduler_may_act(s)) {
-            core_report(s->core, &result);
+            core_report(s->core, results, count);
         }
     }
 }

@@ -164,10 +164,16 @@ static inline void bench_late(void *self, uint64_t token, const struct core_resu
     (void)self;
     bench_note_ids(BENCH_LATE, token, &result->job, 1);
 }
-static inline void bench_finish(void *self, uint64_t token, const struct core_result *result)
+static inline void bench_finish(void *self, uint64_t token, const struct core_result *results,
+                                size_t count)
 {
     (void)self;
-    bench_note_ids(BENCH_FINISH, token, &result->job, 1);
+    struct bench_open *o = bench_note(BENCH_FINISH, token);
+    assert_true(count <= BENCH_JOBS);
+    o->count = count;
+    for (size_t i = 0; i < count; i++) {
+        o->jobs[i] = results[i].job;
+    }
 }
 static inline void bench_end(void *self, uint64_t token, const struct core_end *ends, size_t count)
 {

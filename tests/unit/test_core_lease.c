@@ -11,11 +11,13 @@ static struct core_record running(uint64_t n, int attempt)
 
 static void report(uint64_t n, int attempt, enum core_outcome outcome, const char *code)
 {
-    core_report(bench.core, &(struct core_result){.job = bench_id(n),
-                                                  .attempt = attempt,
-                                                  .worker = span_of("w"),
-                                                  .outcome = outcome,
-                                                  .error_code = span_of(code)});
+    core_report(bench.core,
+                &(struct core_result){.job = bench_id(n),
+                                      .attempt = attempt,
+                                      .worker = span_of("w"),
+                                      .outcome = outcome,
+                                      .error_code = span_of(code)},
+                1);
 }
 
 static void sweep(uint64_t n, int attempt, enum core_expiry expiry)
@@ -175,6 +177,62 @@ static void test_core_sweep_takes_back_an_offer(void **state)
     bench_stop();
 }
 
+static void report_both(const char *result)
+{
+    const struct core_result results[2] = {{.job = bench_id(1),
+                                            .attempt = 1,
+                                            .worker = span_of("w"),
+                                            .outcome = CORE_OUTCOME_SUCCEEDED,
+                                            .result = span_of(result)},
+                                           {.job = bench_id(2),
+                                            .attempt = 1,
+                                            .worker = span_of("w"),
+                                            .outcome = CORE_OUTCOME_SUCCEEDED}};
+    core_report(bench.core, results, 2);
+}
+
+/* Results that come together are recorded together; what the answer does not name has succeeded,
+ * what it names is as it says. */
+static void test_core_report_of_many_is_one_call(void **state)
+{
+    (void)state;
+    struct core_record rows[2] = {running(1, 1), running(2, 1)};
+    bench_start(rows, 2, 2);
+    report_both("{}");
+    assert_int_equal(bench_count(BENCH_FINISH), 1);
+    struct bench_open o = bench_answer(BENCH_FINISH, &rows[1], 1); /* the second runs still */
+    assert_int_equal(o.count, 2);
+    assert_int_equal(core_count(bench.core).running, 1);
+    report(2, 1, CORE_OUTCOME_SUCCEEDED, ""); /* and may be reported again */
+    (void)bench_answer(BENCH_FINISH, NULL, 0);
+    assert_int_equal(core_count(bench.core).running, 0);
+    bench_stop();
+}
+
+/* When the record refuses them together, nothing has ended, and each is then sent alone, so that
+ * only the one that cannot be recorded fails. */
+static void test_core_report_of_many_that_is_refused_goes_one_by_one(void **state)
+{
+    (void)state;
+    struct core_record rows[2] = {running(1, 1), running(2, 1)};
+    bench_start(rows, 2, 2);
+    report_both("{broken");
+    struct bench_open o = bench_take(BENCH_FINISH);
+    core_answer(bench.core, &(struct core_answer){.token = o.token, .status = ERR_DATABASE});
+    assert_int_equal(bench.open_count, 0);
+    assert_int_equal(core_count(bench.core).running, 2);
+    report_both("{broken");
+    assert_int_equal(bench_count(BENCH_FINISH), 2);
+    o = bench_take(BENCH_FINISH);
+    assert_int_equal(o.count, 1);
+    core_answer(bench.core, &(struct core_answer){.token = o.token, .status = ERR_DATABASE});
+    (void)bench_answer(BENCH_FINISH, NULL, 0);
+    o = bench_take(BENCH_END);
+    assert_int_equal(o.jobs[0].low, 1);
+    assert_int_equal(o.end.outcome, CORE_OUTCOME_FAILED);
+    bench_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +241,8 @@ int main(void)
         cmocka_unit_test(test_core_report_of_an_older_attempt_is_only_noted),
         cmocka_unit_test(test_core_report_notes_few_late_ones_at_a_time),
         cmocka_unit_test(test_core_report_that_the_record_refuses_fails_the_attempt),
+        cmocka_unit_test(test_core_report_of_many_is_one_call),
+        cmocka_unit_test(test_core_report_of_many_that_is_refused_goes_one_by_one),
         cmocka_unit_test(test_core_sweep_ends_a_lost_attempt),
         cmocka_unit_test(test_core_sweep_leaves_alone_what_is_being_recorded),
         cmocka_unit_test(test_core_sweep_takes_back_an_offer),
