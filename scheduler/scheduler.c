@@ -220,6 +220,7 @@ static void on_answer(const struct core_answer *answer, void *data)
     }
     core_answer(s->core, answer);
     serve(s);
+    report_go_on(s->report);
 }
 
 static void on_store_lost(int rc, const char *reason, void *data)

@@ -89,6 +89,7 @@ static const struct job_field noop_fields[] = {
     CHOICE("fail", "none|error|permanent|crash|oom|hang", "none", "how to end"),
     INTEGER("hang_after", 0, 1000000, NULL, "make no step after so many, nor end by itself"),
     LABELS, MAX_ATTEMPTS, MEMORY_MB,
+    OTHER("note", TEXT, 1024, NULL, "anything; nothing reads it"),
     OTHER("region", REGION, 32, NULL, "whose workers run it, when it has no market"),
     INTEGER("sleep_ms", 0, 86400000, "0", "how long it takes"),
     STALL_LIMIT_S,

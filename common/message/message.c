@@ -155,6 +155,7 @@ static const struct message__member pipe_log_members[] = {
 
 static const struct message__member pipe_result_members[] = {
     RESULT_ROWS(offsetof(struct message_pipe, result)),
+    ROW(message_pipe, "peak_rss_kb", INT64, result.peak_rss_kb, UP_TO(INT64_MAX), .omit = OMIT_ZERO),
 };
 /* clang-format on */
 

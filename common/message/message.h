@@ -235,7 +235,7 @@ struct message_pipe {
     struct message_ready job;         /* JOB */
     struct message_progress progress; /* PROGRESS */
     struct span line;                 /* LOG: the runner's own words, never texts */
-    struct message_result result;     /* RESULT: outcome, error_*, result */
+    struct message_result result;     /* RESULT: outcome, error_*, result, peak_rss_kb */
 };
 
 /* Adds one frame: 4 bytes little-endian length, then the map. */

@@ -180,7 +180,8 @@ struct core_counts core_count(const struct core *c)
                                 .running = c->state_count[CORE_STATE_RUNNING],
                                 .decisions = c->decisions,
                                 .visits = c->visits,
-                                .calls_open = c->calls_open};
+                                .calls_open = c->calls_open,
+                                .results_open = c->calls_of[CORE_CALL_FINISH]};
 }
 
 const struct core_tally *core_tally(const struct core *c)

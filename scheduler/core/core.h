@@ -413,6 +413,7 @@ struct core_counts {
     uint64_t decisions; /* jobs dispatched since the start */
     uint64_t visits;    /* nodes looked at in search of a worker */
     size_t calls_open;  /* store calls without an answer */
+    size_t results_open; /* of them, those that record results */
 };
 
 /* A region's work, for those who add and remove workers. */

@@ -14,7 +14,7 @@
 #include "scheduler/core/core_int.h"
 #include "scheduler/core/order.h"
 
-enum { BATCH = 256 };
+enum { BATCH = 256, CALLS_AT_ONCE = 2 };
 
 /* The class that goes next in the region, of those for which a worker may have room; or NULL. */
 static struct core_class *first_class(struct core *c, const struct core_region *from)
@@ -123,7 +123,9 @@ static bool set_aside_anywhere(struct core *c)
 
 void core__dispatch(struct core *c)
 {
-    if (c->is_paused) {
+    /* While the record is busy with two calls a third would only wait: what becomes free meanwhile
+     * is assigned together, with the next answer. */
+    if (c->is_paused || c->calls_of[CORE_CALL_DISPATCH] >= CALLS_AT_ONCE) {
         return;
     }
     struct core_dispatch batch[BATCH];

@@ -6,7 +6,7 @@
 #include "common/message/message.h"
 #include "scheduler/core/core.h"
 
-enum { BATCH_MAX = 256, BATCH_ENTRY_ID_SIZE = 48 };
+enum { BATCH_MAX = 512, BATCH_ENTRY_ID_SIZE = 48 };
 
 struct batch_item {
     char entry[BATCH_ENTRY_ID_SIZE]; /* in the stream */

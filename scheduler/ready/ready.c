@@ -1,22 +1,36 @@
 #include "scheduler/ready/ready.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/message/message.h"
 #include "common/redis/redis.h"
+#include "scheduler/core/names.h"
 
 #include <stdio.h>
 
-enum { KEY_SIZE = 256, MESSAGE_BYTES_MAX = MESSAGE_SPEC_MAX + 4096 };
+enum {
+    KEY_SIZE = 256,
+    KEEP_EVERY_MS = 600000, /* well within STREAM_KEEP_S */
+    KEPT_MAX = 10000,       /* then all are forgotten: an EXPIRE more each */
+    MESSAGE_BYTES_MAX = MESSAGE_SPEC_MAX + 4096
+};
 
 /* The stream of a worker that reads nothing stays bounded, and goes with the worker; what is cut
  * off is handed over by the record. */
 #define STREAM_LENGTH_MAX "10000"
 #define STREAM_KEEP_S "3600"
 
+/* When the stream of a worker was last made to expire. */
+struct kept {
+    char worker[MESSAGE_WORKER_MAX + 1];
+    int64_t at_ms;
+};
+
 struct ready {
     struct ready_options options;
     struct buf message;
+    struct names kept; /* of struct kept, by worker */
 };
 
 struct ready *ready_new(const struct ready_options *options)
@@ -25,6 +39,7 @@ struct ready *ready_new(const struct ready_options *options)
     if (r) {
         r->options = *options;
         buf_init(&r->message, MESSAGE_BYTES_MAX);
+        names_init(&r->kept);
     }
     return r;
 }
@@ -65,7 +80,41 @@ static void fill(struct message_ready *m, const struct core_record *job)
     copy_name(m->night, sizeof m->night, job->night);
 }
 
-static int add(struct ready *r, const char *key)
+static void forget_kept(struct ready *r)
+{
+    for (size_t i = 0; i < r->kept.count; i++) {
+        mem_free(r->kept.objects[i]);
+    }
+    names_close(&r->kept);
+}
+
+/* Once in a while for each worker, so that its stream goes when nobody is told anything any more.
+ */
+static int keep(struct ready *r, const char *key, struct span worker)
+{
+    int64_t now = clock_mono_ms();
+    struct kept *kept = names_find(&r->kept, worker);
+    if (kept && now - kept->at_ms < KEEP_EVERY_MS) {
+        return 0;
+    }
+    if (r->kept.count >= KEPT_MAX) {
+        forget_kept(r);
+        kept = NULL;
+    }
+    if (!kept && (kept = mem_new(sizeof *kept)) != NULL) {
+        copy_name(kept->worker, sizeof kept->worker, worker);
+        if (names_add(&r->kept, span_of(kept->worker), kept)) {
+            mem_free(kept);
+            kept = NULL;
+        }
+    }
+    if (kept) {
+        kept->at_ms = now;
+    }
+    return REDIS_CALL(r->options.redis, NULL, NULL, "EXPIRE", key, STREAM_KEEP_S);
+}
+
+static int add(struct ready *r, const char *key, struct span worker)
 {
     const struct span args[] = {span_of("XADD"),
                                 span_of(key),
@@ -76,7 +125,7 @@ static int add(struct ready *r, const char *key)
                                 span_of("m"),
                                 buf_span(&r->message)};
     int rc = redis_send(r->options.redis, args, sizeof args / sizeof args[0], 0, on_added, r);
-    return rc ? rc : REDIS_CALL(r->options.redis, NULL, NULL, "EXPIRE", key, STREAM_KEEP_S);
+    return rc ? rc : keep(r, key, worker);
 }
 
 void ready_send(struct ready *r, const struct core_record *job)
@@ -92,7 +141,7 @@ void ready_send(struct ready *r, const struct core_record *job)
     char key[KEY_SIZE];
     (void)snprintf(key, sizeof key, "{%s}:ready:%.*s", r->options.prefix, (int)job->worker.length,
                    job->worker.length ? job->worker.data : "");
-    rc = rc ? rc : add(r, key);
+    rc = rc ? rc : add(r, key, job->worker);
     if (rc) {
         log_warn("a ready message was not sent, the record hands it over: %s job=%s attempt=%d",
                  e.text[0] ? e.text : err_text(rc), m.job.text, (int)m.attempt);
@@ -103,6 +152,7 @@ void ready_free(struct ready *r)
 {
     if (r) {
         buf_close(&r->message);
+        forget_kept(r);
         mem_free(r);
     }
 }

@@ -18,6 +18,7 @@ enum {
     READ_TIMEOUT_MS = 10000,
     AGAIN_MS = 100,
     COMPLAIN_MS = 10000,  /* a refusal lasts until somebody acts: often enough to be seen */
+    RESULTS_AT_ONCE = 2,  /* calls that record results: a third would only wait */
     CALLS_OPEN_MAX = 1024 /* beyond this reports wait in Redis rather than in our memory */
 };
 
@@ -222,8 +223,11 @@ static void read_next(struct report *r)
     if (!r->is_started || r->is_reading) {
         return;
     }
-    if (!redis_is_ready(r->options.blocking) ||
-        core_count(r->options.core).calls_open > CALLS_OPEN_MAX) {
+    struct core_counts counts = core_count(r->options.core);
+    if (counts.results_open >= RESULTS_AT_ONCE) {
+        return; /* report_go_on: what comes meanwhile is read, and recorded, together */
+    }
+    if (!redis_is_ready(r->options.blocking) || counts.calls_open > CALLS_OPEN_MAX) {
         again_later(r);
         return;
     }
@@ -251,6 +255,11 @@ struct report *report_new(const struct report_options *options)
         (void)uv_timer_init(options->loop, &r->timer); /* cannot fail */
     }
     return r;
+}
+
+void report_go_on(struct report *r)
+{
+    read_next(r);
 }
 
 void report_start(struct report *r)

@@ -25,6 +25,8 @@ struct report_options {
 /* Returns owned (report_close), or NULL when out of memory. */
 struct report *report_new(const struct report_options *options);
 void report_start(struct report *r);
+/* The core has had an answer of the record: reads on, if it waited for that. */
+void report_go_on(struct report *r);
 /* An encoded report that came another way than through Redis. */
 void report_take(struct report *r, struct span message);
 /* What is still under way is read and dropped. */

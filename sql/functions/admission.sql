@@ -169,6 +169,10 @@ BEGIN
   ), judged AS MATERIALIZED (
     SELECT s.*, CASE
         WHEN s.error_code IS NOT NULL THEN s.error_text
+        -- What admit_error would find nothing wrong with, without asking it a job at a time.
+        WHEN s.unique IS NULL AND s.region IS NULL AND NOT s.spec ? 'markets'
+             AND (s.market IS NULL OR EXISTS (SELECT FROM market m WHERE m.code = s.market AND m.removed_at IS NULL))
+             AND (s.task IS NULL OR EXISTS (SELECT FROM task t WHERE t.name = s.task)) THEN NULL
         ELSE admit_error(s.item) END AS why
     FROM asked s WHERE s.copy = 1
       AND (SELECT j.id FROM job j WHERE j.id = s.id) IS NULL -- a lookup each, however large the table

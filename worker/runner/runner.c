@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -207,6 +208,8 @@ static void send_result(struct runner *r, int rc, const struct buf *result, stru
         rc = ERR_OOM; /* the job's limit, not the machine, is what a person can change */
     }
     struct message_pipe m = {.type = MESSAGE_PIPE_RESULT};
+    struct rusage used;
+    m.result.peak_rss_kb = getrusage(RUSAGE_SELF, &used) == 0 ? used.ru_maxrss : 0;
     m.result.outcome = rc == 0               ? MESSAGE_SUCCEEDED
                        : rc == ERR_CANCELLED ? MESSAGE_CANCELLED
                                              : MESSAGE_FAILED;

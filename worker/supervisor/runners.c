@@ -248,7 +248,7 @@ static void handle_log(struct slot *slot, struct span line)
     }
     tail_add(&slot->tail, line);
     if (slot->held.log_lines++ < LOG_LINES_PER_TICK) {
-        transport_log(slot->supervisor, slot->held.job.job.text, line);
+        transport_log(slot->supervisor, slot->held.job.job.text, ++slot->held.lines, line);
     }
 }
 
@@ -264,7 +264,8 @@ static void handle_result(struct slot *slot, const struct message_result *from_r
         return;
     }
     struct process_memory memory;
-    int64_t peak = process_peak_kb(slot->process.pid);
+    int64_t peak = from_runner->peak_rss_kb > 0 ? from_runner->peak_rss_kb
+                                                : process_peak_kb(slot->process.pid);
     if (process_measure(slot->process.pid, &memory) == 0) {
         slot->held.rss_kb = memory.rss_kb;
     }

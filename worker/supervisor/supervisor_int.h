@@ -58,13 +58,14 @@ enum {
     LEAVE_WAIT_MS = 10000,       /* for the results to be recorded, before the supervisor ends */
     BYE_WAIT_MS = 2000,
     HELLO_EVERY_MS = 2000,         /* when the database refuses: not migrated yet, no rights */
-    RUNNER_JOBS_MAX = 64,          /* then replaced: leaks of libraries do not add up */
+    RUNNER_JOBS_MAX = 4096,        /* then replaced: leaks of libraries do not add up */
     RUNNER_GROWTH_KB = 256 * 1024, /* replaced when a job leaves so much behind */
     START_BACKOFF_MS_MAX = 5000,
     THREAD_DATA_KB = 10 * 1024, /* stack and arena of a thread, not the job's memory */
     QUIET_TOLD_MS = 10000,      /* watchers hear of a job without a step this often */
     LOG_LINES_MAX = 200,        /* kept in Redis per job */
     LOG_LINES_PER_TICK = 10,    /* a chatty job loses lines, not Redis its memory */
+    LOG_TRIM_EVERY = 50,        /* lines of a job between two cuts */
     LOG_KEEP_S = 7 * 24 * 3600,
     REPORTS_MAX = 100000, /* entries kept in the report stream when nobody reads it */
     WAITING_MAX = 1024,   /* what is beyond is handed over again when there is room */
@@ -102,6 +103,7 @@ struct held {
     bool has_progress;
     bool is_progress_new; /* not yet published */
     int log_lines;        /* in this tick */
+    int lines;            /* in all */
     struct stall stall;
     bool knows_stall_limit; /* the spec is read only for a job that is quiet */
     int64_t stall_limit_s;  /* of the spec, or STALL_AUTOMATIC */
@@ -226,7 +228,8 @@ MUST_CHECK int transport_open(struct supervisor *s, struct err_buf *e);
 void transport_tick(struct supervisor *s, int64_t now);
 /* Puts a result into the outbox and sends it. */
 void transport_result(struct supervisor *s, const struct message_result *result);
-void transport_log(struct supervisor *s, const char *job, struct span line);
+/* number: of the line within the job, from 1. */
+void transport_log(struct supervisor *s, const char *job, int number, struct span line);
 void transport_bye(struct supervisor *s);
 /* No further ready messages. */
 void transport_stop_reading(struct supervisor *s);

@@ -203,10 +203,11 @@ void transport_result(struct supervisor *s, const struct message_result *result)
         return;
     }
     item->added_ms = clock_mono_ms();
-    log_info("job ended job=%s attempt=%d outcome=%s%s%s peak_rss_kb=%lld", result->job.text,
-             (int)result->attempt, message_outcome_name(result->outcome),
-             result->error_code[0] ? " error=" : "", result->error_code,
-             (long long)result->peak_rss_kb);
+    log_write(result->outcome == MESSAGE_SUCCEEDED ? LOG_DEBUG : LOG_INFO,
+              "job ended job=%s attempt=%d outcome=%s%s%s peak_rss_kb=%lld", result->job.text,
+              (int)result->attempt, message_outcome_name(result->outcome),
+              result->error_code[0] ? " error=" : "", result->error_code,
+              (long long)result->peak_rss_kb);
     send_result(s, item, clock_mono_ms());
 }
 
@@ -254,7 +255,7 @@ static void publish(struct supervisor *s, struct held *held)
     held->is_progress_new = false;
 }
 
-void transport_log(struct supervisor *s, const char *job, struct span line)
+void transport_log(struct supervisor *s, const char *job, int number, struct span line)
 {
     if (!s->commands || !redis_is_ready(s->commands)) {
         return; /* lines are a convenience; the reason of a failure is in its result */
@@ -266,7 +267,8 @@ void transport_log(struct supervisor *s, const char *job, struct span line)
     const struct span push[] = {span_of("RPUSH"), span_of(key), line};
     const struct span trim[] = {span_of("LTRIM"), span_of(key), span_of(first), span_of("-1")};
     const struct span expire[] = {span_of("EXPIRE"), span_of(key), span_of(seconds)};
-    if (send_lossy(s, push, 3) == 0) {
+    /* Most jobs say two lines: the list is cut and kept only now and then. */
+    if (send_lossy(s, push, 3) == 0 && number % LOG_TRIM_EVERY == 1) {
         (void)send_lossy(s, trim, 4);
         (void)send_lossy(s, expire, 3);
     }
