@@ -10,6 +10,7 @@
  */
 #include "tests/integration/queue_bench.h"
 
+#include <dirent.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +33,63 @@ static void say(const char *name, double value, const char *unit)
 static double rate(int count, int64_t us)
 {
     return 1e6 * count / (double)(us > 0 ? us : 1);
+}
+
+/* --- processor time -------------------------------------------------------------------------- */
+
+/* Seconds that a process and those that it started and that live have used. */
+static double cpu_seconds(pid_t pid)
+{
+    double ticks = 0;
+    DIR *proc = opendir("/proc");
+    assert_non_null(proc);
+    for (struct dirent *at; (at = readdir(proc)) != NULL;) {
+        char path[300];
+        int parent = 0;
+        unsigned long own[4] = {0};
+        (void)snprintf(path, sizeof path, "/proc/%s/stat", at->d_name);
+        FILE *file = atoi(at->d_name) > 0 ? fopen(path, "r") : NULL;
+        int read = file ? fscanf(file,
+                                 "%*d (%*[^)]) %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u"
+                                 " %lu %lu %lu %lu",
+                                 &parent, &own[0], &own[1], &own[2], &own[3])
+                        : 0;
+        if (read == 5 && (atoi(at->d_name) == pid || parent == pid)) {
+            ticks += (double)(own[0] + own[1] + own[2] + own[3]);
+        }
+        if (file) {
+            (void)fclose(file);
+        }
+    }
+    (void)closedir(proc);
+    return ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+struct usage {
+    double scheduler, workers, postgres, redis;
+};
+
+static struct usage usage_now(struct bench *b, const pid_t *workers, int count)
+{
+    struct usage u = {.scheduler = cpu_seconds(b->scheduler),
+                      .postgres = cpu_seconds(servers_pg_pid(b->servers)),
+                      .redis = cpu_seconds(servers_redis_pid(b->servers))};
+    for (int i = 0; i < count; i++) {
+        u.workers += cpu_seconds(workers[i]);
+    }
+    return u;
+}
+
+static void say_usage(const char *what, struct usage from, struct usage to)
+{
+    const double used[] = {to.scheduler - from.scheduler, to.workers - from.workers,
+                           to.postgres - from.postgres, to.redis - from.redis};
+    static const char *const names[] = {"scheduler", "workers", "postgres", "redis"};
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "cpu_%s_%s", what, names[i]);
+        say(name, 1e6 * used[i] / jobs_wanted, "us/job");
+    }
 }
 
 /* --- submission ------------------------------------------------------------------------------ */
@@ -81,11 +139,14 @@ static int64_t submit_bulk(struct bench *b, const char *stream, const char *mark
     return us;
 }
 
+/* Asked every 50 ms: the question must not be part of what is measured. */
 static int64_t wait_count(struct bench *b, const char *sql, int count)
 {
-    char expected[16];
-    (void)snprintf(expected, sizeof expected, "%d", count);
-    assert_true(bench_eventually(b, sql, expected, WAIT_MS));
+    int64_t until = clock_mono_ms() + WAIT_MS;
+    while (atoi(bench_ask(b, sql)) != count) {
+        assert_true(clock_mono_ms() < until);
+        (void)usleep(50000);
+    }
     return clock_mono_us();
 }
 
@@ -127,6 +188,7 @@ static void measure_drain(struct bench *b, int workers)
     }
     (void)bench_ask(b, "SELECT meridian.queue_pause('market', 'de-DE', 'bench')");
     int done = atoi(bench_ask(b, "SELECT count(*) FROM meridian.job"));
+    struct usage before = usage_now(b, pids, workers);
     int64_t start = clock_mono_us();
     int64_t us = submit_bulk(b, "intake", "de-DE", jobs_wanted);
     (void)snprintf(name, sizeof name, "submit_bulk_%dw", workers);
@@ -134,11 +196,15 @@ static void measure_drain(struct bench *b, int workers)
     us = wait_count(b, "SELECT count(*) FROM meridian.job", done + jobs_wanted) - start;
     (void)snprintf(name, sizeof name, "submit_recorded_%dw", workers);
     say(name, rate(jobs_wanted, us), "jobs/s");
+    struct usage after = usage_now(b, pids, workers);
+    say_usage("submit", before, after);
     (void)bench_ask(b, "VACUUM ANALYZE meridian.job, meridian.attempt, meridian.event");
+    before = usage_now(b, pids, workers);
     (void)bench_ask(b, "SELECT meridian.queue_resume('market', 'de-DE', 'bench')");
     start = clock_mono_us();
     (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM meridian.job WHERE ended_at IS NULL");
     us = wait_count(b, sql, 0) - start;
+    say_usage("drain", before, usage_now(b, pids, workers));
     (void)snprintf(name, sizeof name, "drain_%dw", workers);
     say(name, rate(jobs_wanted, us), "jobs/s");
     (void)snprintf(sql, sizeof sql,
