@@ -290,10 +290,13 @@ static void finish_job(struct engine *g, struct core_id id)
     g->ended++;
 }
 
-static void port_finish(void *self, uint64_t token, const struct core_result *result)
+static void port_finish(void *self, uint64_t token, const struct core_result *results,
+                        size_t count)
 {
-    finish_job(self, result->job);
-    expect(self, token, ANSWER_ROWS, &result->job, 1);
+    for (size_t i = 0; i < count; i++) {
+        finish_job(self, results[i].job);
+    }
+    expect(self, token, ANSWER_ROWS, &results->job, 0); /* all of them have succeeded */
 }
 
 /* --- what cannot come: nothing fails, and nightlies are taken apart by the caller ----------------
@@ -427,7 +430,7 @@ static void report_ends(struct engine *g)
                                      .outcome = CORE_OUTCOME_SUCCEEDED};
         run->next = g->unused;
         g->unused = run;
-        core_report(g->core, &result);
+        core_report(g->core, &result, 1);
     }
 }
 
