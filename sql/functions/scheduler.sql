@@ -339,7 +339,7 @@ BEGIN
   FOR v_apart IN
     SELECT x.* FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
       AS x(job, number, worker, peak_rss_kb, run_ms, result)
-    JOIN job j ON j.id = x.job WHERE result_is_apart(j.kind) ORDER BY x.job
+    WHERE x.job <> ALL (coalesce(v_done, '{}')) ORDER BY x.job -- those apart; of the rest it says why
   LOOP
     IF attempt_finish(p_term, v_apart.job, v_apart.number, v_apart.worker, v_apart.peak_rss_kb,
                       v_apart.result, v_apart.run_ms) = 'committed' THEN
