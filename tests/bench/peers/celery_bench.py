@@ -14,7 +14,7 @@ start = time.monotonic()
 group(noop.s(i, pad) for i in range(jobs)).apply_async()
 print(f"celery_bulk {jobs / (time.monotonic() - start):.0f} jobs/s", flush=True)
 worker = subprocess.Popen([sys.executable, "-m", "celery", "-A", "celery_tasks", "worker", "-P", "solo", "-l", "error",
-                           "--without-gossip", "--without-mingle", "--without-heartbeat"])
+                           "--without-gossip", "--without-mingle", "--without-heartbeat"], stdout=subprocess.DEVNULL)
 deadline = time.monotonic() + 120
 while not count.exists("bench:seconds"):
     if time.monotonic() > deadline:
