@@ -146,6 +146,29 @@ static void test_learn_from_samples_to_champion(void **state)
     assert_int_equal(worker_stop(f, pid), 0);
 }
 
+/* One pass starts from nothing whatever champion there is, is scored on dev all the same, repeats
+ * to the byte, and says in its version how it was made. */
+static void test_learn_in_one_pass(void **state)
+{
+    struct fixture *f = *state;
+    char hashes[2][SHA256_HEX_SIZE];
+    pid_t pid = worker_start(f, "one-pass", "emea", "30s");
+    for (int i = 0; i < 2; i++) {
+        struct job j;
+        struct json *made = learn(f, "finetune", "{\"one_pass\": true}", &j);
+        const struct json *version = json_get(made, "version");
+        assert_int_equal(json_kind_of(json_get(version, "base_version")), JSON_KIND_NULL);
+        assert_true(json_bool_or(json_get(json_get(version, "spec"), "one_pass"), false));
+        assert_true(metric(json_get(made, "metrics"), "dev_accuracy") > 0.3);
+        assert_int_equal(json_count(json_get(made, "curve")), 1);
+        (void)snprintf(hashes[i], sizeof hashes[i], "%s",
+                       json_text_or(json_get(version, "artifact"), "?"));
+        json_free(made);
+    }
+    assert_string_equal(hashes[0], hashes[1]);
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
 /* The same job on two workers gives the same artifact, byte for byte; another seed may not. */
 static void test_learn_is_the_same_on_two_workers(void **state)
 {
@@ -311,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_artifact_is_verified),
         cmocka_unit_test(test_learn_from_samples_to_champion),
+        cmocka_unit_test(test_learn_in_one_pass),
         cmocka_unit_test(test_learn_is_the_same_on_two_workers),
         cmocka_unit_test(test_learn_explains_what_is_missing),
         cmocka_unit_test(test_learn_uses_what_was_known_then),
