@@ -57,11 +57,12 @@ static double cpu_seconds(pid_t pid)
 static void fill(struct bench *b, int count)
 {
     char sql[1024];
-    (void)snprintf(sql, sizeof sql,
-                   "INSERT INTO meridian.job (id, kind, market, region, state, queued_at, spec)"
-                   " SELECT meridian.uuid_make(), 'noop', 'm' || (i %% %d), 'eu', 'queued', now(),"
-                   " jsonb_build_object('note', repeat('x', 270)) FROM generate_series(1, %d) i",
-                   MARKETS, count);
+    (void)snprintf(
+        sql, sizeof sql,
+        "INSERT INTO meridian.job (id, kind, market, region, state, queued_at, memory_mb, spec)"
+        " SELECT meridian.uuid_make(), 'noop', 'm' || (i %% %d), 'eu', 'queued', now(), 16,"
+        " jsonb_build_object('note', repeat('x', 270)) FROM generate_series(1, %d) i",
+        MARKETS, count);
     (void)bench_ask(b, sql);
     (void)bench_ask(b, "VACUUM ANALYZE meridian.job");
 }
@@ -86,7 +87,8 @@ static void measure_jobs(struct servers *servers, const char *name, int count)
                         " SELECT 'm' || i, 'eu' FROM generate_series(0, 999) i");
     fill(&b, count);
     bench_hello(&w, &b, "w", "eu", SLOTS);
-    (void)bench_ask(&b, "UPDATE meridian.worker SET drain_requested_at = now()");
+    (void)bench_ask(&b, "UPDATE meridian.worker SET drain_requested_at = now(), threads = 1000,"
+                        " memory_mb = 1000000");
     int64_t start = clock_mono_us();
     b.scheduler = bench_start_with(&b, "scale.log", "60s");
     char queued[160];
