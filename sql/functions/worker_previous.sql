@@ -123,6 +123,6 @@ CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_job uuid, p_numb
 RETURNS SETOF meridian.job_mirror
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 BEGIN
-  PERFORM assert_term(p_term);
-  RETURN QUERY SELECT * FROM job_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result, 0::bigint);
+  PERFORM attempt_finish(p_term, p_job, p_number, p_worker, p_peak_rss_kb, p_result, NULL);
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = p_job;
 END $$;
