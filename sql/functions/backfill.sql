@@ -184,7 +184,7 @@ END $$;
 -- Running jobs go on; nothing new of it starts. False when it was paused already.
 CREATE OR REPLACE FUNCTION meridian.backfill_pause(p_job uuid, p_actor text)
 RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
   PERFORM FROM job WHERE id = p_job AND kind = 'backfill' AND ended_at IS NULL FOR UPDATE;
   IF NOT FOUND THEN
@@ -203,7 +203,7 @@ END $$;
 -- False when it was not paused.
 CREATE OR REPLACE FUNCTION meridian.backfill_resume(p_job uuid, p_actor text)
 RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_ids uuid[];
 BEGIN
@@ -228,7 +228,7 @@ END $$;
 -- One turn: makes the next nights of every open backfill, at most 100 each. Returns the jobs that are new.
 CREATE OR REPLACE FUNCTION meridian.backfill_step(p_term bigint)
 RETURNS SETOF uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
   v_id uuid;
   v_parent job;
@@ -237,7 +237,8 @@ DECLARE
   v_job uuid;
 BEGIN
   PERFORM assert_term(p_term);
-  FOR v_id IN SELECT j.id FROM job j WHERE j.state = 'waiting' AND j.ended_at IS NULL AND j.kind = 'backfill' ORDER BY j.id
+  -- A lookup each: there are few backfills, and a million jobs may wait.
+  FOR v_id IN SELECT b.job FROM backfill b WHERE (SELECT j.ended_at IS NULL FROM job j WHERE j.id = b.job) ORDER BY b.job
   LOOP
     SELECT * INTO v_parent FROM job WHERE id = v_id FOR UPDATE;
     CONTINUE WHEN v_parent.ended_at IS NOT NULL;

@@ -274,13 +274,21 @@ END $$;
 
 -- Markets and tasks -------------------------------------------------------------------------------
 
+-- A name of the zone tables that AT TIME ZONE reads as that zone. Some (CET, EET, MET, WET) it takes for
+-- abbreviations, which have no summer time: two years of the session's own clock in that zone tell.
 CREATE OR REPLACE FUNCTION meridian.zone_check(p_zone text)
 RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = meridian, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
   v_near text;
 BEGIN
   IF EXISTS (SELECT FROM pg_timezone_names WHERE name = p_zone) THEN
+    PERFORM set_config('TimeZone', p_zone, true);
+    IF EXISTS (SELECT FROM generate_series(0, 720, 10) AS d, LATERAL (SELECT now() + d * interval '24 hours' AS t) AS at
+        WHERE extract(timezone FROM t) <> extract(epoch FROM (t AT TIME ZONE p_zone) - (t AT TIME ZONE 'UTC'))) THEN
+      PERFORM refuse(format('"%s" is read as an abbreviation without summer time', p_zone),
+        'use an IANA name of a place, such as Europe/Berlin');
+    END IF;
     RETURN;
   END IF;
   SELECT min(name) INTO v_near FROM pg_timezone_names

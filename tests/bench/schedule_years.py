@@ -173,13 +173,19 @@ def main():
     o = p.parse_args()
     first, last = dt.date(2026, 1, 1), dt.date(2025 + o.years, 12, 31)
     begun = time.monotonic()
+    # Those that are refused (CET: an abbreviation to PostgreSQL) cannot be a schedule's.
+    ask("CREATE FUNCTION public.may(p text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM meridian.zone_check(p);"
+        " RETURN true; EXCEPTION WHEN SQLSTATE 'MR004' THEN RETURN false; END $$")
     names = [n for n in ask("SELECT name FROM pg_timezone_names ORDER BY 1") if fnmatch.fnmatch(n, o.zones)]
+    refused = [n for n in names if "/" not in n and ask(f"SELECT public.may('{n}')") == ["f"]]
+    names = [n for n in names if n not in refused]
     zones = representatives([n for n in names if not n.startswith(("posix/", "right/")) and n != "localtime"])
     firings = 0
     for turn, (name, _) in enumerate(zones):
         firings += walk_zone(name, turn, first, last)
         if sys.stdout.isatty():
             print(f"\r{turn + 1} of {len(zones)} {name:<40}", end="", flush=True)
+    print(f"refused: {' '.join(refused) or 'none'}")
     print(f"{'' if not sys.stdout.isatty() else chr(13)}{sum(n for _, n in zones)} names, {len(zones)} different zones,"
           f" {o.years} years, {len(LINES) + len(DENSE)} lines: {firings} firings as the policies say,"
           f" {time.monotonic() - begun:.0f} s")

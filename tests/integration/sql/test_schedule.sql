@@ -5,6 +5,7 @@ FROM (VALUES ('s', NULL, 'market', 't', NULL, NULL, 'needs a cron line'),
   ('s', '61 2 * * *', 'market', 't', NULL, NULL, '"61" in minute'),
   ('s', '0 0 30 2 *', 'market', 't', NULL, NULL, 'never comes'),
   ('s', '0 2 * * *', 'europe/berlin', 't', NULL, NULL, 'did you mean "Europe/Berlin"?'),
+  ('s', '0 2 * * *', 'CET', 't', NULL, NULL, '"CET" is read as an abbreviation without summer time'),
   ('s', '0 2 * * *', 'UTC+3:00', 't', NULL, NULL, 'time zone "UTC+3:00" is unknown'),
   ('s', '0 2 * * *', 'market', 'nope', NULL, NULL, 'there is no task "nope"'),
   ('s', '0 2 * * *', 'market', NULL, NULL, NULL, 'there is no task'),
@@ -12,6 +13,8 @@ FROM (VALUES ('s', NULL, 'market', 't', NULL, NULL, 'needs a cron line'),
   ('s', '0 2 * * *', 'market', 't', NULL, '[]', 'must be a JSON object'),
   ('a b', '0 2 * * *', 'market', 't', NULL, NULL, 'not a name for a schedule'))
   AS v(name, cron, zone, task, markets, spec, words);
+SELECT meridian.zone_check(z) FROM unnest('{UTC,GMT,Etc/GMT+12,EST5EDT,Europe/Berlin,Asia/Kolkata}'::text[]) AS z;
+SELECT pg_temp.expect_equal('the session keeps its zone', current_setting('TimeZone'), (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'));
 SELECT pg_temp.expect('new', meridian.schedule_set('n', '30 2 * * *', 'market', 't', NULL, '{"epochs": 3}', 5,
   NULL, 'me'));
 SELECT pg_temp.expect('changed', NOT meridian.schedule_set('n', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'me'));
