@@ -85,14 +85,15 @@ part_pid() {
     pid_of "$var/run/$1.pid"
 }
 
-# The part and all that it started.
+# The part and then all that it started: it must not live to tell that its runners died.
 part_signal() {
-    local pid child
+    local pid children child
     pid=$(part_pid "$2")
-    for child in $(cat "/proc/$pid/task/$pid/children" 2>/dev/null); do
+    children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
+    kill -s "$1" "$pid"
+    for child in $children; do
         kill -s "$1" "$child" 2>/dev/null || true
     done
-    kill -s "$1" "$pid"
 }
 
 scheduler_part() {
