@@ -103,8 +103,10 @@ postgres_start() {
 }
 
 postgres_create() {
-    rm -rf "$var/postgres"
-    mkdir -p "$var/postgres"
+    if [ ! -L "$var/postgres" ]; then # a link leads to another file system: it stays
+        rm -rf "$var/postgres"
+        mkdir -p "$var/postgres"
+    fi
     chmod 700 "$var/postgres"
     [ -z "${pg_user:-}" ] || chown "$pg_user" "$var/postgres"
     local passfile=$var/run/password

@@ -105,7 +105,7 @@ jobs_ended() {
 }
 
 scheduled_ids() {
-    sql "SELECT job FROM meridian.firing WHERE schedule = 'chaos' AND nominal_at > '$scheduled_from'"
+    sql "SELECT job FROM meridian.firing WHERE schedule = 'chaos' AND nominal_at > '$scheduled_from' AND job IS NOT NULL"
 }
 
 scheduled_stop() {
