@@ -69,8 +69,8 @@ static int change(struct cli *c, const char *sql, const char *did, const char *w
 
 static int run_pause(struct cli *c)
 {
-    return change(c, "SELECT meridian.queue_pause($1, $2, $3)",
-                  "paused (what runs goes on)", "was paused already");
+    return change(c, "SELECT meridian.queue_pause($1, $2, $3)", "paused (what runs goes on)",
+                  "was paused already");
 }
 
 static int run_resume(struct cli *c)

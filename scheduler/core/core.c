@@ -399,7 +399,7 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
         plan_failed(c, p, reason);
         break;
     case CORE_CALL_LATE:
-        break; /* it changed nothing either way */
+        break;                  /* it changed nothing either way */
     case CORE_CALL_ADMIT_TAKEN: /* comes again, one by one */
     case CORE_CALL_FIRE:
     case CORE_CALL_KEEP:

@@ -410,9 +410,9 @@ struct core_counts {
     size_t queued;
     size_t dispatched;
     size_t running;
-    uint64_t decisions; /* jobs dispatched since the start */
-    uint64_t visits;    /* nodes looked at in search of a worker */
-    size_t calls_open;  /* store calls without an answer */
+    uint64_t decisions;  /* jobs dispatched since the start */
+    uint64_t visits;     /* nodes looked at in search of a worker */
+    size_t calls_open;   /* store calls without an answer */
     size_t results_open; /* of them, those that record results */
 };
 

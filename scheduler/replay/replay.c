@@ -290,8 +290,7 @@ static void finish_job(struct engine *g, struct core_id id)
     g->ended++;
 }
 
-static void port_finish(void *self, uint64_t token, const struct core_result *results,
-                        size_t count)
+static void port_finish(void *self, uint64_t token, const struct core_result *results, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         finish_job(self, results[i].job);

@@ -457,7 +457,8 @@ static void test_redis_password_has_a_clear_cause(void **state)
     servers_redis_start(f->servers);
     struct redis_sync *sync = NULL;
     struct err_buf e = {0};
-    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e), 0);
+    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e),
+                     0);
     assert_int_equal(
         REDIS_SYNC_CALL(sync, NULL, &e, "CONFIG", "SET", "requirepass", "correct horse"), 0);
     redis_sync_close(sync);
@@ -518,7 +519,8 @@ static void publish(struct fixture *f, const char *text)
     struct redis_sync *sync = NULL;
     struct err_buf e = {0};
     const struct redis_reply *reply = NULL;
-    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e), 0);
+    assert_int_equal(redis_sync_open(&sync, servers_redis_url(f->servers), NULL, NULL, 5000, &e),
+                     0);
     assert_int_equal(REDIS_SYNC_CALL(sync, &reply, &e, "PUBLISH", "news", text), 0);
     assert_int_equal(redis_reply_integer(reply), 1);
     redis_sync_close(sync);
