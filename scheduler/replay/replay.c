@@ -109,6 +109,7 @@ static void expect(struct engine *g, uint64_t token, enum answer_kind kind,
     g->last = p;
 }
 
+/* out: room for as many as the job needs. */
 static size_t unmet(const struct engine *g, const struct replay_job *job, struct core_need *out)
 {
     size_t count = 0;
@@ -148,13 +149,19 @@ static struct core_record row_of(const struct engine *g, const struct replay_job
 
 static void answer_rows(struct engine *g, const struct pending *p, struct core_answer *answer)
 {
+    size_t need_count = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        need_count += g->replay->jobs[find(g, p->ids[i])].need_count;
+    }
     struct core_record *rows = mem_new_array(p->count, sizeof *rows);
-    struct core_need *needs = mem_new_array(p->count * NEEDS_MAX, sizeof *needs);
+    struct core_need *needs = mem_new_array(need_count + 1, sizeof *needs);
     struct core_admitted *admitted = mem_new_array(p->count, sizeof *admitted);
     if (rows && needs && admitted) {
+        struct core_need *at = needs;
         for (size_t i = 0; i < p->count; i++) {
             const struct replay_job *job = &g->replay->jobs[find(g, p->ids[i])];
-            rows[i] = row_of(g, job, needs + i * NEEDS_MAX);
+            rows[i] = row_of(g, job, at);
+            at += job->need_count;
             admitted[i] = (struct core_admitted){.id = job->id, .state = job->state};
         }
         answer->records = rows;
