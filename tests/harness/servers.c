@@ -205,6 +205,25 @@ int servers_free_port(void)
     return ntohs(address.sin_port);
 }
 
+void servers_http_get(int port, const char *path, char *out, size_t size)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char request[256];
+    size_t length = (size_t)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n\r\n", path);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_sent = connect(fd, (struct sockaddr *)&to, sizeof to) == 0 &&
+                   send(fd, request, length, MSG_NOSIGNAL) == (ssize_t)length;
+    size_t used = 0;
+    for (ssize_t got = 1; is_sent && got > 0 && used < size - 1;) {
+        got = recv(fd, out + used, size - 1 - used, 0);
+        used += got > 0 ? (size_t)got : 0;
+    }
+    out[used] = '\0';
+    (void)close(fd);
+}
+
 static void stop(struct servers *s, struct server *server, int signal_number)
 {
     if (server->pid == 0) {

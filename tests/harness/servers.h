@@ -20,6 +20,7 @@
 #define TESTS_HARNESS_SERVERS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -90,5 +91,8 @@ int servers_run(struct servers *s, const char *program, const char *const *argv,
 bool servers_wait_until(bool (*condition)(void *data), void *data, int64_t timeout_ms);
 /* A TCP port of 127.0.0.1 that was free a moment ago. */
 int servers_free_port(void);
+/* GET path from 127.0.0.1:port: the whole answer in out, NUL-terminated and cut to size; empty when
+ * nobody listens. */
+void servers_http_get(int port, const char *path, char *out, size_t size);
 
 #endif

@@ -112,6 +112,13 @@ static inline bool bench_eventually(struct bench *b, const char *sql, const char
     return true;
 }
 
+static inline bool bench_job_becomes(struct bench *b, const char *id, const char *state)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "SELECT state FROM meridian.job WHERE id = '%s'", id);
+    return bench_eventually(b, sql, state, BENCH_WAIT_MS);
+}
+
 static inline void bench_init(struct bench *b, struct servers *servers, const char *name)
 {
     *b = (struct bench){.servers = servers};

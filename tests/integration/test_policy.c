@@ -4,25 +4,9 @@
  */
 #include "tests/integration/queue_bench.h"
 
-#include <arpa/inet.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 static struct servers *servers;
 static struct bench b;
 static int port;
-
-/* A port that was free a moment ago. */
-static int free_port(void)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
-    (void)close(fd);
-    return ntohs(at.sin_port);
-}
 
 static void scheduler_start(void)
 {
@@ -50,7 +34,7 @@ static int group_setup(void **state)
     servers_redis_start(servers);
     servers_pg_start(servers);
     bench_init(&b, servers, "policy");
-    port = free_port();
+    port = servers_free_port();
     scheduler_start();
     return 0;
 }
@@ -63,35 +47,12 @@ static int group_teardown(void **state)
     return 0;
 }
 
-/* GET path: the whole answer, or false when nobody listens. */
-static bool get(const char *path, char *out, size_t size)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    char request[256];
-    size_t length = (size_t)snprintf(request, sizeof request, "GET %s HTTP/1.1\r\n\r\n", path);
-    bool is_sent = connect(fd, (struct sockaddr *)&to, sizeof to) == 0 &&
-                   send(fd, request, length, MSG_NOSIGNAL) == (ssize_t)length;
-    size_t used = 0;
-    for (ssize_t got = 1; is_sent && got > 0 && used < size - 1; used += (size_t)got) {
-        got = recv(fd, out + used, size - 1 - used, 0);
-        got = got < 0 ? 0 : got;
-    }
-    out[used] = '\0';
-    (void)close(fd);
-    return used > 0;
-}
-
 /* A sample's value, or -1. */
 static double sample(const char *name)
 {
     static char text[1 << 18];
     char line[256];
-    if (!get("/metrics", text, sizeof text)) {
-        return -1;
-    }
+    servers_http_get(port, "/metrics", text, sizeof text);
     (void)snprintf(line, sizeof line, "\n%s ", name);
     const char *at = strstr(text, line);
     return at ? strtod(at + strlen(line), NULL) : -1;
@@ -250,7 +211,7 @@ static void test_policy_says_when_nobody_leads(void **state)
 {
     (void)state;
     char answer[1024];
-    assert_true(get("/healthz", answer, sizeof answer));
+    servers_http_get(port, "/healthz", answer, sizeof answer);
     assert_non_null(strstr(answer, "200 OK"));
     assert_non_null(strstr(answer, "leads"));
     assert_true(sample("meridian_leader_term") >= 1);

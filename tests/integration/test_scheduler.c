@@ -20,13 +20,6 @@ static int group_teardown(void **state)
     return 0;
 }
 
-static bool job_becomes(struct bench *b, const char *id, const char *job_state)
-{
-    char sql[256];
-    (void)snprintf(sql, sizeof sql, "SELECT state FROM meridian.job WHERE id = '%s'", id);
-    return bench_eventually(b, sql, job_state, BENCH_WAIT_MS);
-}
-
 /* Takes the offer and reports success, as often as asked. */
 static void work(struct bench_worker *w, int jobs)
 {
@@ -58,9 +51,9 @@ static void test_scheduler_runs_a_job_from_submission_to_result(void **state)
     assert_true(bench_claim(&w, &job, 20000));
     assert_string_equal(job.job.text, id.text);
     assert_string_equal(job.region, "eu");
-    assert_true(job_becomes(&b, id.text, "running"));
+    assert_true(bench_job_becomes(&b, id.text, "running"));
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.attempt"), "1");
     bench_close(&b);
 }
@@ -147,7 +140,7 @@ static void test_scheduler_lets_no_stranger_end_an_attempt(void **state)
     struct uuid id = bench_noop(&b, "de-DE", "t");
     struct message_ready job;
     assert_true(bench_claim(&w, &job, 20000));
-    assert_true(job_becomes(&b, id.text, "running"));
+    assert_true(bench_job_becomes(&b, id.text, "running"));
     struct message_report m = {.type = MESSAGE_RESULT,
                                .result = {.job = job.job,
                                           .attempt = job.attempt,
@@ -173,7 +166,7 @@ static void test_scheduler_lets_no_stranger_end_an_attempt(void **state)
                                       " FROM meridian.attempt WHERE job = ",
                                       id.text),
                         "succeeded");
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     bench_close(&b);
 }
 
@@ -262,12 +255,12 @@ static void test_scheduler_skips_what_needs_a_failed_job(void **state)
     strcpy(m.kind, "noop");
     strcpy(m.market, "de-DE");
     bench_submit(&b, &m);
-    assert_true(job_becomes(&b, m.id.text, "waiting"));
+    assert_true(bench_job_becomes(&b, m.id.text, "waiting"));
     struct message_ready job;
     assert_true(bench_claim(&w, &job, 20000));
     bench_result(&w, &job, MESSAGE_FAILED, "DATA");
-    assert_true(job_becomes(&b, first.text, "failed"));
-    assert_true(job_becomes(&b, m.id.text, "skipped"));
+    assert_true(bench_job_becomes(&b, first.text, "failed"));
+    assert_true(bench_job_becomes(&b, m.id.text, "skipped"));
     assert_non_null(
         strstr(bench_ask_job(&b, "SELECT error_text FROM meridian.job WHERE id = ", m.id.text),
                first.text));
@@ -292,7 +285,7 @@ static void test_scheduler_gives_up_after_three_crashes(void **state)
         }
         bench_result(&w, &job, MESSAGE_CRASHED, "CRASH");
     }
-    assert_true(job_becomes(&b, id.text, "failed"));
+    assert_true(bench_job_becomes(&b, id.text, "failed"));
     assert_string_equal(bench_ask(&b,
                                   "SELECT count(*) || ' ' || max(error_class) FROM meridian.attempt"
                                   " WHERE state = 'crashed' AND charged"),
@@ -319,7 +312,7 @@ static void test_scheduler_takes_back_what_nobody_took(void **state)
         assert_true(clock_mono_ms() < until);
     }
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     assert_string_equal(bench_ask(&b, "SELECT failures + crashes FROM meridian.job"), "0");
     bench_close(&b);
 }
@@ -371,7 +364,7 @@ static void test_scheduler_sees_pause_resume_and_cancel(void **state)
     assert_true(bench_claim(&w, &job, 20000));
     assert_string_equal(job.job.text, other.text); /* the paused one does not block it */
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, other.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, other.text, "succeeded"));
     assert_string_equal(
         bench_ask_job(&b, "SELECT state FROM meridian.job WHERE id = ", paused.text), "queued");
     (void)bench_ask(&b, "SELECT meridian.queue_resume('market', 'de-DE', 'test')");
@@ -382,7 +375,7 @@ static void test_scheduler_sees_pause_resume_and_cancel(void **state)
                         " WHERE id = ",
                         paused.text);
     bench_result(&w, &job, MESSAGE_CANCELLED, NULL);
-    assert_true(job_becomes(&b, paused.text, "cancelled"));
+    assert_true(bench_job_becomes(&b, paused.text, "cancelled"));
     bench_close(&b);
 }
 
@@ -419,7 +412,7 @@ static void test_scheduler_expands_and_closes_a_nightly(void **state)
     assert_string_equal(job.kind, "finetune");
     assert_string_equal(job.market, "");
     bench_result(&w, &job, MESSAGE_FAILED, "DATA");
-    assert_true(job_becomes(&b, m.id.text, "failed"));
+    assert_true(bench_job_becomes(&b, m.id.text, "failed"));
     assert_string_equal(
         bench_ask(&b, "SELECT result ->> 'skipped' FROM meridian.job WHERE kind = 'nightly'"), "6");
     bench_close(&b);
@@ -506,14 +499,14 @@ static void test_scheduler_fails_a_result_that_cannot_be_recorded(void **state)
     struct message_ready job;
     assert_true(bench_claim(&w, &job, 20000));
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL); /* of a noop: it has no version */
-    assert_true(job_becomes(&b, m.id.text, "failed"));
+    assert_true(bench_job_becomes(&b, m.id.text, "failed"));
     assert_string_equal(
         bench_ask_job(&b, "SELECT error_text FROM meridian.job WHERE id = ", m.id.text),
         "the result cannot be recorded: version is missing");
     assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.version"), "0");
     struct uuid next = bench_noop(&b, "de-DE", ""); /* and the next result is recorded */
     work(&w, 1);
-    assert_true(job_becomes(&b, next.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, next.text, "succeeded"));
     bench_close(&b);
 }
 
@@ -607,7 +600,7 @@ static void test_scheduler_standby_takes_over(void **state)
     int64_t start = clock_mono_ms();
     struct uuid id = bench_noop(&b, "de-DE", "");
     work(&w, 1);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     assert_true(clock_mono_ms() - start < 10000);
     assert_string_equal(bench_ask(&b, "SELECT term FROM meridian.leader"), "2");
     bench_close(&b);
@@ -642,7 +635,7 @@ static void test_scheduler_survives_a_redis_that_forgets(void **state)
     struct uuid id = bench_noop(&b, "de-DE", "f");
     char job_state[64], reason[512];
     bench_reply(&b, "f", job_state, reason);
-    assert_true(job_becomes(&b, id.text, "dispatched"));
+    assert_true(bench_job_becomes(&b, id.text, "dispatched"));
     const struct redis_reply *reply = NULL;
     struct err_buf e = {{0}};
     assert_int_equal(REDIS_SYNC_CALL(b.redis, &reply, &e, "FLUSHALL"), 0);
@@ -650,11 +643,11 @@ static void test_scheduler_survives_a_redis_that_forgets(void **state)
     hand_over(&w, &job);
     assert_string_equal(job.job.text, id.text);
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     id = bench_noop(&b, "de-DE", "g");
     bench_reply(&b, "g", job_state, reason);
     work(&w, 1);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     assert_string_equal(bench_ask(&b, "SELECT max(attempt) FROM meridian.job"), "1");
     bench_close(&b);
 }
@@ -669,14 +662,14 @@ static void test_scheduler_survives_a_restart_of_redis(void **state)
     struct bench_worker w;
     bench_hello(&w, &b, "w-eu", "eu", 1);
     struct uuid id = bench_noop(&b, "de-DE", "");
-    assert_true(job_becomes(&b, id.text, "dispatched"));
+    assert_true(bench_job_becomes(&b, id.text, "dispatched"));
     servers_redis_kill(servers);
     servers_redis_start(servers);
     bench_connect_redis(&b);
     struct message_ready job;
     hand_over(&w, &job);
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     bench_close(&b);
 }
 
@@ -719,7 +712,7 @@ static void test_scheduler_takes_a_result_from_the_record(void **state)
     }
     buf_close(&out);
     buf_close(&hex);
-    assert_true(job_becomes(&b, id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
     assert_true(
         bench_eventually(&b, "SELECT count(*) FROM meridian.result_left", "0", BENCH_WAIT_MS));
     bench_close(&b);
@@ -735,7 +728,7 @@ static void test_scheduler_survives_a_restart_of_postgresql(void **state)
     struct bench_worker w;
     bench_hello(&w, &b, "w-eu", "eu", 1);
     struct uuid first = bench_noop(&b, "de-DE", "");
-    assert_true(job_becomes(&b, first.text, "dispatched"));
+    assert_true(bench_job_becomes(&b, first.text, "dispatched"));
     servers_pg_kill(servers);
     struct uuid second = bench_noop(&b, "de-DE", "late");
     servers_pg_start(servers);
@@ -744,8 +737,8 @@ static void test_scheduler_survives_a_restart_of_postgresql(void **state)
     bench_reply(&b, "late", job_state, reason);
     assert_true(strcmp(job_state, "queued") == 0 || strcmp(job_state, "dispatched") == 0);
     work(&w, 2);
-    assert_true(job_becomes(&b, first.text, "succeeded"));
-    assert_true(job_becomes(&b, second.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, first.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, second.text, "succeeded"));
     bench_close(&b);
 }
 

@@ -22,13 +22,6 @@ static int group_teardown(void **state)
     return 0;
 }
 
-static bool job_becomes(struct bench *b, const char *id, const char *job_state)
-{
-    char sql[256];
-    (void)snprintf(sql, sizeof sql, "SELECT state FROM meridian.job WHERE id = '%s'", id);
-    return bench_eventually(b, sql, job_state, BENCH_WAIT_MS);
-}
-
 static void copy(char out[UUID_SIZE], const char *text)
 {
     assert_int_equal(strlen(text), UUID_SIZE - 1);
@@ -51,10 +44,10 @@ static void test_submit_by_sql_runs(void **state)
     assert_true(bench_claim(&w, &job, 20000));
     assert_string_equal(job.job.text, good);
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, good, "succeeded"));
+    assert_true(bench_job_becomes(&b, good, "succeeded"));
     assert_string_equal(bench_ask_job(&b, "SELECT priority FROM meridian.job WHERE id = ", good),
                         "7");
-    assert_true(job_becomes(&b, bad, "rejected"));
+    assert_true(bench_job_becomes(&b, bad, "rejected"));
     const char *why = bench_ask_job(&b, "SELECT error_text FROM meridian.job WHERE id = ", bad);
     assert_non_null(strstr(why, "sleep_ms"));
     assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.submission"), "0");
@@ -128,18 +121,18 @@ static void test_submit_with_a_unique_policy(void **state)
     assert_string_equal(r.job.text, first.id.text);
     answer(&b, &next, "next", &r);
     assert_string_equal(r.state, "queued");
-    assert_true(job_becomes(&b, first.id.text, "cancelled"));
+    assert_true(bench_job_becomes(&b, first.id.text, "cancelled"));
     struct bench_worker w;
     bench_hello(&w, &b, "w-eu", "eu", 4);
     struct message_ready job;
     assert_true(bench_claim(&w, &job, 20000));
     assert_string_equal(job.job.text, next.id.text);
-    assert_true(job_becomes(&b, next.id.text, "running"));
+    assert_true(bench_job_becomes(&b, next.id.text, "running"));
     struct message_submission late = keyed("replace");
     answer(&b, &late, "late", &r);
     assert_string_equal(r.state, "rejected");
     bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
-    assert_true(job_becomes(&b, next.id.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, next.id.text, "succeeded"));
     answer(&b, &kept, "again", &r); /* said again: the same answer, though the key is free */
     assert_string_equal(r.job.text, first.id.text);
     bench_close(&b);
@@ -189,7 +182,7 @@ static void test_submit_of_a_newer_version_waits_then_is_rejected(void **state)
     bench_reply(&b, "old", job_state, reason);
     assert_string_equal(job_state, "rejected");
     assert_non_null(strstr(reason, "version 3"));
-    assert_true(job_becomes(&b, old.text, "rejected"));
+    assert_true(bench_job_becomes(&b, old.text, "rejected"));
     assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job"), "2");
     char key[BENCH_KEY];
     struct err_buf e = {{0}};
@@ -230,14 +223,14 @@ static void test_submit_goes_on_through_a_migration(void **state)
     bench_reply(&b, "t1", job_state, reason);
     struct message_ready job;
     assert_true(bench_claim(&w, &job, 20000));
-    assert_true(job_becomes(&b, first.text, "running"));
+    assert_true(bench_job_becomes(&b, first.text, "running"));
     for (int round = 0; round < 2; round++) {
         (void)bench_ask(&b, "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE VIEW meridian.job_mirror AS "
                             "SELECT q.*, 1 AS of_a_newer_release FROM (' || rtrim(pg_get_viewdef("
                             "'meridian.job_mirror'), ';') || ') q'; END $$");
         struct uuid other = bench_noop(&b, "de-DE", round ? "t3" : "t2");
         bench_reply(&b, round ? "t3" : "t2", job_state, reason);
-        assert_true(job_becomes(&b, other.text, "queued"));
+        assert_true(bench_job_becomes(&b, other.text, "queued"));
         (void)bench_ask(&b, "UPDATE meridian.migration SET sha256 = sha256('') WHERE number = 0");
         struct err_buf e = {{0}};
         if (migrate_run(b.pg, NULL, false, NULL, NULL, &e)) {
@@ -246,7 +239,7 @@ static void test_submit_goes_on_through_a_migration(void **state)
     }
     assert_string_equal(bench_renew(&w, job.job.text, job.attempt), "ok");
     report_until_recorded(&w, &job);
-    assert_true(job_becomes(&b, first.text, "succeeded"));
+    assert_true(bench_job_becomes(&b, first.text, "succeeded"));
     for (int done = 0; done < 2; done++) {
         int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
         while (!bench_claim(&w, &job, 1000)) {
