@@ -47,6 +47,7 @@ scheduler_start() {
     MERIDIAN_REDIS_URL=$(redis_url) MERIDIAN_DATABASE_URL=$(pg_url scheduler) \
         setsid "$bin/meridian-scheduler" >>"$var/log/scheduler.log" 2>&1 </dev/null &
     pid_write "$var/run/scheduler.pid" $!
+    disown # one that is killed is no news to the shell
 }
 
 # worker_start NAME REGION [FLAGS...]
@@ -58,6 +59,7 @@ worker_start() {
         setsid "$bin/meridian-worker" --name "$name" --region "$region" "$@" \
         >>"$var/log/$name.log" 2>&1 </dev/null &
     pid_write "$var/run/$name.pid" $!
+    disown
 }
 
 workers_up() {
