@@ -5,16 +5,10 @@
 #   fenced    late writes of an older attempt that the record refused
 #   recovery  from the fault to the last interrupted job at work again; without one, to the next success
 
-count_ids() { # the ids of a sort as an SQL array
-    printf "'{%s}'::uuid[]" "$(sort -u "$var/jobs/$1" 2>/dev/null | paste -sd, -)"
-}
-
-# count_sort SORT SINCE: jobs|lost|twice|repeated|fenced|recovery
+# count_sort SORT SINCE MISSING: jobs|lost|twice|repeated|fenced|recovery
 count_sort() {
-    local stale="(SELECT count(*) FROM report.stale_writes s WHERE s.job = j.id)"
-    is_one "SELECT to_regclass('report.stale_writes') IS NOT NULL" || stale=0
     sql "
-WITH asked AS (SELECT unnest($(count_ids "$1")) AS id),
+WITH asked AS (SELECT unnest($(job_ids "$1")) AS id),
 jobs AS (
   SELECT a.id, j.id IS NOT NULL AND j.state = 'succeeded' AS is_done FROM asked a LEFT JOIN meridian.job j USING (id)
   UNION ALL
@@ -29,7 +23,7 @@ counts AS (
     (SELECT count(*) FROM meridian.promotion p JOIN meridian.evaluation v ON v.id = p.evaluation
      WHERE v.job = j.id) AS promotions,
     (SELECT count(*) FROM meridian.attempt t WHERE t.job = j.id) AS attempts,
-    $stale AS stale
+    (SELECT count(*) FROM report.stale_writes s WHERE s.job = j.id) AS stale
   FROM jobs j
 ),
 again AS (

@@ -8,11 +8,15 @@ host_of() {
     esac
 }
 
-# hosts_init: namespaces need root and iproute2; without them the faults of the network are skipped.
+# Namespaces need root and iproute2; without them all parts are on this host.
+hosts_possible() {
+    local probe=meridian-probe-$$
+    [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && ip netns add "$probe" 2>/dev/null && ip netns del "$probe"
+}
+
 hosts_init() {
     hosts_net="" hosts_tag=m$((RANDOM % 10000)) servers_listen=""
-    { [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && ip netns add "$hosts_tag-probe" 2>/dev/null; } || return 0
-    ip netns del "$hosts_tag-probe"
+    hosts_possible || return 0
     hosts_net=10.$((64 + RANDOM % 64)).$((RANDOM % 256))
     host_add scheduler-1 0
     host_add worker-1 1
@@ -28,6 +32,7 @@ host_add() {
     ip -n "$space" addr add "$hosts_net.$(($2 * 4 + 2))/30" dev "$there"
     ip -n "$space" link set lo up
     ip -n "$space" link set "$there" up
+    ip -n "$space" route add default via "$hosts_net.$(($2 * 4 + 1))" # a Sentinel names another address of this host
     servers_listen="$servers_listen $hosts_net.$(($2 * 4 + 1))"
 }
 

@@ -32,28 +32,34 @@ submit() {
     printf '%s\n' "$ids" | tee -a "$var/jobs/$sort"
 }
 
+submit_noop() { # SORT MS ARGS...
+    local sort=$1 ms=$2
+    shift 2
+    submit "$sort" submit noop --set region="$chaos_region" --set sleep_ms="$ms" "$@"
+}
+
 submit_short() {
-    submit short submit noop --set region=emea --set sleep_ms=20 --count 10
+    submit_noop short 20 --count 10
 }
 
 submit_long() {
-    submit long submit noop --set region=emea --set sleep_ms=15000 --set steps=60 --count 2
+    submit_noop long 15000 --set steps=60 --count 2
 }
 
 # A training of some ten seconds that registers its state every second.
 submit_checkpoint() {
     submit checkpoint submit finetune --market de-DE --task chaos --set epochs="$chaos_epochs" --set patience=0 \
-        --set base=none $chaos_checkpoint
+        --set base=none --set checkpoint_s=1
 }
 
 # One, then two beside each other, then one that needs both; and a nightly, whose children are a graph of their own.
 submit_graph() {
     local first left right
-    first=$(submit graph submit noop --set region=emea --set sleep_ms=2000) || return 1
-    left=$(submit graph submit noop --set region=emea --set sleep_ms=2000 --after "$first") || return 1
-    right=$(submit graph submit noop --set region=emea --set sleep_ms=2000 --after "$first") || return 1
-    submit graph submit noop --set region=emea --set sleep_ms=500 --after "$left" --after "$right" || return 1
-    submit graph nightly run --task chaos --market fr-FR
+    first=$(submit_noop graph 2000) || return 1
+    left=$(submit_noop graph 2000 --after "$first") || return 1
+    right=$(submit_noop graph 2000 --after "$first") || return 1
+    submit_noop graph 500 --after "$left" --after "$right" || return 1
+    [ -n "$own" ] || submit graph nightly run --task chaos --market fr-FR
 }
 
 # Fires each minute; its jobs are those of its firings.
@@ -92,16 +98,26 @@ shorts_stop() {
     }
 }
 
-# Something of each sort is under way.
+# One of each of the sorts that run for long is under way.
 in_the_middle() {
-    is_one "SELECT count(*) FILTER (WHERE j.kind = 'noop' AND (j.spec ->> 'sleep_ms')::int > 10000) >= $(wants long && echo 1 || echo 0)
-               AND count(*) FILTER (WHERE j.kind = 'finetune') >= $(wants checkpoint && echo 1 || echo 0)
-            FROM meridian.job j WHERE j.state = 'running'"
+    local sort
+    for sort in long checkpoint; do
+        ! wants "$sort" || is_one "SELECT EXISTS (SELECT FROM meridian.job
+            WHERE id = ANY ($(job_ids "$sort")) AND state = 'running')" || return 1
+    done
 }
 
-# Everything that was acknowledged has ended.
+# Everything that was acknowledged has ended, children included.
 jobs_ended() {
-    is_one "SELECT count(*) = 0 FROM meridian.job WHERE ended_at IS NULL"
+    local sort
+    for sort in ${chaos_sorts//,/ }; do
+        is_one "SELECT NOT EXISTS (SELECT FROM meridian.job
+            WHERE (id = ANY ($(job_ids "$sort")) OR parent = ANY ($(job_ids "$sort"))) AND ended_at IS NULL)" || return 1
+    done
+}
+
+job_ids() { # the ids of a sort as an SQL array
+    printf "'{%s}'::uuid[]" "$(sort -u "$var/jobs/$1" 2>/dev/null | paste -sd, -)"
 }
 
 scheduled_ids() {
