@@ -72,6 +72,37 @@ CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON meridian.event
 CREATE OR REPLACE TRIGGER no_truncate BEFORE TRUNCATE ON meridian.promotion
   FOR EACH STATEMENT EXECUTE FUNCTION meridian.append_only();
 
+-- An attempt is of a job: what a foreign key would say, asked once for all of a statement.
+CREATE OR REPLACE FUNCTION meridian.attempt_has_job()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_job uuid;
+BEGIN
+  SELECT n.job INTO v_job FROM added n
+  WHERE (SELECT j.id FROM job j WHERE j.id = n.job) IS NULL LIMIT 1; -- a lookup each
+  IF FOUND THEN
+    RAISE EXCEPTION 'attempt of job %, which does not exist', v_job USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER attempt_has_job AFTER INSERT ON meridian.attempt
+  REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION meridian.attempt_has_job();
+
+CREATE OR REPLACE FUNCTION meridian.job_has_attempts()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM attempt WHERE job = OLD.id) THEN
+    RAISE EXCEPTION 'job % has attempts; they go first', OLD.id USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  RETURN OLD;
+END $$;
+CREATE OR REPLACE TRIGGER job_has_attempts BEFORE DELETE ON meridian.job
+  FOR EACH ROW EXECUTE FUNCTION meridian.job_has_attempts();
+CREATE OR REPLACE TRIGGER attempt_keeps_job BEFORE UPDATE OF job, number ON meridian.attempt
+  FOR EACH ROW WHEN (OLD.job <> NEW.job OR OLD.number <> NEW.number) EXECUTE FUNCTION meridian.append_only();
+
 -- One line of the audit.
 CREATE OR REPLACE FUNCTION meridian.audit(p_job uuid, p_attempt integer, p_actor text, p_from text,
   p_to text, p_reason text, p_detail jsonb DEFAULT NULL)

@@ -269,46 +269,72 @@ END $$;
 -- scheduler named; its lease starts now. Left queued is what is no longer so: the job was cancelled, its
 -- market, its region or everything paused, the worker has gone, drains, or is of another region. The workers' rows are held until the commit, so that a
 -- renewal either sees the assignment or comes before it, and none is given to a worker that drains.
+-- What was assigned is answered from what was just written, in the columns of job_mirror: looking each up
+-- again through the view would cost as much as assigning it.
 CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
   p_regions text[], p_workers text[], p_incarnations uuid[], p_lease_ms integer)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  v_assigned bigint;
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM worker WHERE name = ANY (p_workers) ORDER BY name FOR SHARE;
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
-  WITH asked AS (
-    SELECT * FROM unnest(p_ids, p_numbers, p_regions, p_workers, p_incarnations)
+  RETURN QUERY
+  WITH asked AS MATERIALIZED (
+    SELECT a.*, w.mono_ms
+    FROM unnest(p_ids, p_numbers, p_regions, p_workers, p_incarnations)
       AS a(id, number, region, worker, incarnation)
+    JOIN worker w ON w.name = a.worker AND w.incarnation = a.incarnation AND w.region = a.region
+      AND w.state = 'up' AND w.drain_requested_at IS NULL
+  ), paused AS MATERIALIZED (
+    SELECT p.scope, p.name FROM pause p
   ), moved AS (
     UPDATE job j SET state = 'dispatched', attempt = a.number, region = a.region
-    FROM asked a JOIN worker w ON w.name = a.worker AND w.incarnation = a.incarnation
-      AND w.region = a.region AND w.state = 'up' AND w.drain_requested_at IS NULL
+    FROM asked a
     WHERE j.id = a.id AND j.state = 'queued' AND j.attempt = a.number - 1
       AND j.cancel_requested_at IS NULL AND coalesce(j.region, a.region) = a.region
-      AND NOT EXISTS (SELECT FROM pause p WHERE p.scope = 'all' OR (p.scope = 'region' AND p.name = a.region)
+      AND NOT EXISTS (SELECT FROM paused p WHERE p.scope = 'all' OR (p.scope = 'region' AND p.name = a.region)
                         OR (p.scope = 'market' AND p.name = j.market))
-    RETURNING j.id, j.attempt, j.region, j.queued_at, a.worker, a.incarnation
+    RETURNING j.*, a.worker, a.incarnation, a.mono_ms
   ), opened AS (
     INSERT INTO attempt (job, number, state, region, worker, incarnation, queued_at, dispatched_at,
       lease_expires_at)
     SELECT id, attempt, 'dispatched', region, worker, incarnation, queued_at, clock_timestamp(),
       clock_timestamp() + p_lease_ms * interval '1 millisecond'
     FROM moved
+  ), told AS (
+    INSERT INTO event (job, attempt, actor, from_state, to_state, reason)
+    SELECT id, attempt, 'scheduler', 'queued', 'dispatched', 'assigned to worker ' || worker FROM moved
   )
-  INSERT INTO event (job, attempt, actor, from_state, to_state, reason)
-  SELECT id, attempt, 'scheduler', 'queued', 'dispatched', 'assigned to worker ' || worker FROM moved;
-  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (p_ids);
+  SELECT m.id, m.kind, m.market, m.task, m.region, m.state, m.priority, m.parent, m.attempt, m.failures,
+    CASE WHEN m.crashes > 0 OR m.identity IS NOT NULL THEN crash_count(coalesce(m.identity, m.id::text)) ELSE 0 END,
+    m.ooms, m.failures + m.crashes, m.max_attempts, 0::bigint,
+    (extract(epoch FROM coalesce(m.order_at, m.queued_at, m.admitted_at)) * 1000)::bigint, false, 0, NULL::text,
+    m.worker, m.spec::text, m.night::text, m.memory_mb, m.time_limit_s, m.threads, m.labels, NULL::text,
+    NULL::integer, m.cause, NULL::text, m.quorum, m.is_member, m.quorum_at IS NOT NULL, NULL::integer,
+    NULL::text, m.incarnation, m.mono_ms, NULL::uuid
+  FROM moved m;
+  GET DIAGNOSTICS v_assigned = ROW_COUNT;
+  IF v_assigned < cardinality(p_ids) THEN
+    RETURN QUERY SELECT m.* FROM unnest(p_ids, p_numbers) AS a(id, number) JOIN job_mirror m ON m.id = a.id
+      WHERE NOT (m.state = 'dispatched' AND m.attempt = a.number);
+  END IF;
 END $$;
 
 -- Results that workers reported as successes, many of them in one transaction: what the record keeps of
 -- them whole is written set by set, what leaves more behind (record_result) one by one; one that cannot be
 -- recorded refuses them all, so the scheduler sends those alone. Answered with the jobs that did not succeed
 -- by this: whose attempt is not the worker's, or not any more.
+-- (An open attempt is looked for by its state: by ended_at the planner would take the small index of all
+-- open ones, and compare each of them with each result.)
 CREATE OR REPLACE FUNCTION meridian.job_finish(p_term bigint, p_jobs uuid[], p_numbers integer[],
   p_workers text[], p_peak_rss_kb bigint[], p_run_ms bigint[], p_results jsonb[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_done uuid[];
   v_apart record;
@@ -322,9 +348,10 @@ BEGIN
     FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
       AS x(job, number, worker, peak_rss_kb, run_ms, result)
     JOIN job j ON j.id = x.job
-    WHERE a.job = x.job AND a.number = x.number AND a.ended_at IS NULL AND a.worker = x.worker
+    WHERE a.job = x.job AND a.number = x.number AND a.state IN ('dispatched', 'running') AND a.worker = x.worker
       AND j.attempt = x.number AND j.state IN ('dispatched', 'running') AND NOT result_is_apart(j.kind)
-      AND is_resident(a.worker, a.incarnation, j.region)
+      AND NOT EXISTS (SELECT FROM worker w -- is_resident, written out
+                      WHERE w.name = a.worker AND w.incarnation = a.incarnation AND w.region <> j.region)
     RETURNING a.job, a.number, a.worker, a.started_at, j.state, coalesce(nullif(x.result, 'null'), '{}') AS result
   ), moved AS (
     UPDATE job j SET state = 'succeeded', started_at = coalesce(j.started_at, e.started_at, now()),
@@ -336,6 +363,9 @@ BEGIN
     SELECT e.job, e.number, 'scheduler', e.state, 'succeeded', 'finished by ' || e.worker, e.result FROM ended e
   )
   SELECT array_agg(id) INTO v_done FROM moved;
+  IF cardinality(v_done) = cardinality(p_jobs) THEN
+    RETURN;
+  END IF;
   FOR v_apart IN
     SELECT x.* FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
       AS x(job, number, worker, peak_rss_kb, run_ms, result)

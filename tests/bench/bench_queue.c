@@ -250,6 +250,7 @@ static void measure_latency(struct bench *b)
         bench_result(&w, &job, MESSAGE_SUCCEEDED, NULL);
     }
     buf_close(&out);
+    bench_bye(&w);
     qsort(us, LATENCY_JOBS, sizeof us[0], by_value);
     say("start_p50", (double)us[LATENCY_JOBS / 2] / 1000, "ms");
     say("start_p99", (double)us[LATENCY_JOBS * 99 / 100] / 1000, "ms");

@@ -257,6 +257,21 @@ static inline void bench_hello(struct bench_worker *w, struct bench *b, const ch
     bench_report(w, &m);
 }
 
+/* Leaves; the scheduler has heard of it when this returns. */
+static inline void bench_bye(struct bench_worker *w)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "SELECT meridian.worker_bye('%s', '%s')", w->name,
+                   w->incarnation.text);
+    assert_string_equal(bench_ask(w->bench, sql), "t");
+    struct message_report m = {.type = MESSAGE_BYE};
+    (void)snprintf(m.region, sizeof m.region, "%s", w->region);
+    bench_report(w, &m);
+    /* What was under way to it meanwhile comes back. */
+    assert_true(bench_eventually(
+        w->bench, "SELECT count(*) FROM meridian.job WHERE ended_at IS NULL", "0", BENCH_WAIT_MS));
+}
+
 /* Renews what it holds: the record's verdict. */
 static inline const char *bench_renew(struct bench_worker *w, const char *job, int attempt)
 {

@@ -45,6 +45,9 @@ SELECT pg_temp.expect_refused('23', words, replace(statement, 'RUN', :'run')) FR
   ('dependency_check', $$INSERT INTO meridian.dependency VALUES ('RUN', 'RUN')$$),
   ('attempt_one_open', $$INSERT INTO meridian.attempt (job, number, state, region)
     VALUES ('RUN', 2, 'dispatched', 'eu')$$),
+  ('of job', $$INSERT INTO meridian.attempt (job, number, state, region)
+    VALUES (gen_random_uuid(), 1, 'dispatched', 'eu')$$),
+  ('has attempts', $$DELETE FROM meridian.job WHERE id = 'RUN'$$),
   ('attempt_running', $$UPDATE meridian.attempt SET lease_expires_at = NULL WHERE job = 'RUN'$$),
   ('attempt_ended', $$UPDATE meridian.attempt SET state = 'failed' WHERE job = 'RUN'$$),
   ('attempt_ended', $$UPDATE meridian.attempt SET ended_at = now() WHERE job = 'RUN'$$),
@@ -86,3 +89,5 @@ SELECT pg_temp.expect_refused('MR011', 'cannot move from succeeded to queued',
   $$UPDATE meridian.job SET state = 'queued', ended_at = NULL WHERE state = 'succeeded'$$);
 SELECT pg_temp.expect_refused('MR011', 'attempt numbers only grow',
   format($$UPDATE meridian.job SET attempt = 0 WHERE id = %L$$, :'run'));
+SELECT pg_temp.expect_refused('MR011', 'attempt is append-only',
+  format($$UPDATE meridian.attempt SET job = gen_random_uuid() WHERE job = %L$$, :'run'));
