@@ -80,7 +80,7 @@ BEGIN
       EXECUTE format('GRANT SELECT (name, state, seen_at) ON meridian.worker TO %I', v_role);
       EXECUTE format('GRANT INSERT ON meridian.snapshot, meridian.artifact, meridian.artifact_chunk
         TO %I', v_role);
-      v_functions := ARRAY['worker_hello', 'worker_bye', 'lease_renew', 'result_leave', 'attempt_claim',
+      v_functions := ARRAY['worker_hello', 'worker_bye', 'lease_renew', 'results_recorded', 'result_leave', 'attempt_claim',
         'snapshot_take', 'snapshot_rows', 'worker_read_base', 'checkpoint_put', 'checkpoint_refused',
         'checkpoint_list', 'checkpoint_resume'];
     END IF;

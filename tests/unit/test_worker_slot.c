@@ -1,4 +1,5 @@
 /* worker/supervisor: the tables of moves, and what waits. */
+#include "common/base/rng.h"
 #include "worker/supervisor/outbox.h"
 #include "worker/supervisor/phase.h"
 #include "worker/supervisor/recent.h"
@@ -101,6 +102,39 @@ static void test_outbox_keeps_until_removed(void **state)
     outbox_remove(&o, a.text, 1);
     assert_null(outbox_find(&o, a.text, 1));
     assert_non_null(outbox_find(&o, b.text, 1));
+    outbox_close(&o);
+}
+
+/* Hundreds come and go in any order: each is found while it is there, and only then. */
+static void test_outbox_finds_each_of_many(void **state)
+{
+    (void)state;
+    enum { MANY = 500 };
+    struct outbox o;
+    struct uuid jobs[MANY];
+    bool is_in[MANY] = {false};
+    struct rng rng = {.key = 7};
+    outbox_init(&o, MANY);
+    for (int i = 0; i < MANY; i++) {
+        jobs[i] = uuid_make(i, rng_next(&rng), rng_next(&rng));
+    }
+    for (int turn = 0; turn < 20 * MANY; turn++) {
+        size_t at = (size_t)(rng_next(&rng) % MANY);
+        if (is_in[at]) {
+            outbox_remove(&o, jobs[at].text, 3);
+        } else {
+            assert_int_equal(outbox_add(&o, &jobs[at], 3, 0, span_of(jobs[at].text)), 0);
+        }
+        is_in[at] = !is_in[at];
+    }
+    size_t count = 0;
+    for (int i = 0; i < MANY; i++) {
+        const struct outbox_item *item = outbox_find(&o, jobs[i].text, 3);
+        assert_int_equal(item != NULL, is_in[i]);
+        assert_true(!item || strcmp(item->bytes, jobs[i].text) == 0);
+        count += is_in[i];
+    }
+    assert_int_equal(o.count, count);
     outbox_close(&o);
 }
 
@@ -220,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_slot_aborts_on_a_wrong_move),
         cmocka_unit_test(test_phase_only_goes_forward),
         cmocka_unit_test(test_outbox_keeps_until_removed),
+        cmocka_unit_test(test_outbox_finds_each_of_many),
         cmocka_unit_test(test_outbox_is_bounded),
         cmocka_unit_test(test_outbox_survives_failed_allocation),
         cmocka_unit_test(test_waiting_is_a_bounded_line),

@@ -22,6 +22,7 @@ struct outbox_item {
     int64_t left_ms; /* last left in the record; 0 = never */
     int64_t added_ms;
     int64_t began_ms; /* when the job began, or ended without having begun */
+    uint32_t next;    /* private */
 };
 
 struct outbox {
@@ -29,7 +30,8 @@ struct outbox {
     struct outbox_item *items; /* [count] */
     size_t count;
     /* private */
-    size_t room;
+    size_t room;      /* a power of two, or 0 */
+    uint32_t *chains; /* [room]: places in items, or UINT32_MAX */
     size_t max;
 };
 

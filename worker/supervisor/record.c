@@ -247,7 +247,9 @@ static void renewal_fill(struct renewal *r, struct supervisor *s, int64_t now)
     }
     for (size_t i = 0; i < s->outbox.count; i++) {
         const struct outbox_item *item = &s->outbox.items[i];
-        renewal_add(r, item->job.text, item->attempt, now - item->began_ms, NULL);
+        if (s->phase >= PHASE_LEAVING || now - item->added_ms >= RESULT_QUIET_MS) {
+            renewal_add(r, item->job.text, item->attempt, now - item->began_ms, NULL);
+        }
     }
     for (int i = 0; i < 4; i++) {
         r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "}");
@@ -282,6 +284,55 @@ static void renew(struct supervisor *s, int64_t now)
     buf_close(&r.numbers);
     buf_close(&r.run);
     buf_close(&r.progress);
+}
+
+/* --- what is recorded --------------------------------------------------------------------------
+ */
+
+static void on_confirm(int rc, const struct pg_result *result, const struct pg_error *error,
+                       void *data)
+{
+    struct supervisor *s = data;
+    s->is_confirm_open = false;
+    if (rc != 0) {
+        if (rc != ERR_CANCELLED && rc != ERR_UNREACHABLE) {
+            log_warn("cannot ask which results are recorded, renewals tell: %s", error->text);
+        }
+        return;
+    }
+    for (size_t row = 0; row < pg_rows(result); row++) {
+        outbox_remove(&s->outbox, pg_text(result, row, 0), (int32_t)pg_integer(result, row, 1, 0));
+    }
+    assignment_fill(s);
+}
+
+void record_confirm(struct supervisor *s)
+{
+    if (s->is_confirm_open || s->outbox.count < CONFIRM_FROM || !s->is_registered ||
+        !pg_is_ready(s->pg)) {
+        return;
+    }
+    struct buf jobs, numbers;
+    buf_init(&jobs, 1u << 20);
+    buf_init(&numbers, 1u << 20);
+    int rc = 0;
+    for (size_t i = 0; i < s->outbox.count && rc == 0; i++) {
+        const char *comma = i > 0 ? "," : "{";
+        rc = buf_add_format(&jobs, "%s%s", comma, s->outbox.items[i].job.text);
+        rc = rc ? rc : buf_add_format(&numbers, "%s%d", comma, (int)s->outbox.items[i].attempt);
+    }
+    rc = rc ? rc : buf_add_text(&jobs, "}");
+    rc = rc ? rc : buf_add_text(&numbers, "}");
+    const char *params[] = {s->options->name, s->incarnation.text, rc ? NULL : buf_text(&jobs),
+                            rc ? NULL : buf_text(&numbers)};
+    if (params[2] && params[3]) {
+        s->is_confirm_open = pg_send_texts(s->pg, "results_recorded",
+                                           "SELECT * FROM meridian.results_recorded($1, $2::uuid,"
+                                           " $3::uuid[], $4::integer[])",
+                                           params, 4, on_confirm, s) == 0;
+    }
+    buf_close(&jobs);
+    buf_close(&numbers);
 }
 
 /* --- results that do not get through Redis ----------------------------------------------------
@@ -395,6 +446,7 @@ void record_tick(struct supervisor *s, int64_t now)
     if (!s->is_renew_open && is_renew_due(s, now)) {
         renew(s, now);
     }
+    record_confirm(s);
     leave_result(s, now);
 }
 

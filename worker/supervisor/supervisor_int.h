@@ -71,7 +71,10 @@ enum {
     WAITING_MAX = 1024,   /* what is beyond is handed over again when there is room */
     SLOTS_MAX = 256,
     OUTBOX_MAX = 4096,
-    READ_MAX = 64, /* entries of one read */
+    CONFIRM_FROM = 64, /* results that wait to be recorded, from which on that is asked by itself */
+    CONFIRM_EVERY = 256, /* results from one such question to the next, should a tick take longer */
+    RESULT_QUIET_MS = 1000, /* a result is named in renewals when it waits for longer */
+    READ_MAX = 64,          /* entries of one read */
     ENTRY_ID_MAX = 48,
 };
 
@@ -156,6 +159,7 @@ struct supervisor {
     int64_t hello_ms;
     bool is_renew_open;
     bool is_leave_open;
+    bool is_confirm_open;
     bool must_renew;    /* at once */
     int64_t renew_ms;   /* start of the last renewal */
     int64_t renewed_ms; /* start of the last one that was answered well */
@@ -220,6 +224,8 @@ void assignment_return(struct supervisor *s);
 /* --- record.c --- */
 MUST_CHECK int record_open(struct supervisor *s, struct err_buf *e);
 void record_tick(struct supervisor *s, int64_t now);
+/* A result more waits to be recorded: asks about them, when there are many. */
+void record_confirm(struct supervisor *s);
 void record_bye(struct supervisor *s);
 void record_close(struct supervisor *s);
 

@@ -209,6 +209,9 @@ void transport_result(struct supervisor *s, const struct message_result *result)
               result->error_code[0] ? " error=" : "", result->error_code,
               (long long)result->peak_rss_kb);
     send_result(s, item, clock_mono_ms());
+    if (s->outbox.count % CONFIRM_EVERY == 0) {
+        record_confirm(s);
+    }
 }
 
 /* For what may be lost: watchers and readers of logs do without. */
