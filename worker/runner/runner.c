@@ -22,6 +22,7 @@ enum {
     RUNNER_FD = 3,
     POLL_EVERY_MS = 20,      /* how often a busy job looks for messages */
     PROGRESS_EVERY_MS = 100, /* the supervisor passes on at most 5 a second */
+    TRIM_FROM_BYTES = 4 * 1024 * 1024,
 };
 
 struct runner {
@@ -222,6 +223,15 @@ static void send_result(struct runner *r, int rc, const struct buf *result, stru
     send_or_end(r, &m);
 }
 
+/* The supervisor looks at our size when the result comes. Small heaps are not worth a walk. */
+static void give_back_memory(void)
+{
+    struct mallinfo2 now = mallinfo2();
+    if (now.fordblks + now.keepcost > TRIM_FROM_BYTES) {
+        (void)malloc_trim(0);
+    }
+}
+
 static void run_job(struct runner *r, const struct message_pipe *m)
 {
     struct message_ready job = m->job;
@@ -238,15 +248,8 @@ static void run_job(struct runner *r, const struct message_pipe *m)
     r->epoch = 0;
     reset_peak_memory();
     databases_refresh(&r->databases);
-    int64_t began = clock_mono_ms();
-    say(r, "attempt %d starts: %s %s", (int)job.attempt, job.kind, job.market);
     int rc = spec ? run_kind(r, &job, &result, &e) : ERR_NOMEM;
-    say(r, "attempt %d %s after %lld ms%s%s", (int)job.attempt, rc == 0 ? "done" : "ended",
-        (long long)(clock_mono_ms() - began), rc == 0 ? "" : ": ",
-        rc == 0     ? ""
-        : e.text[0] ? e.text
-                    : err_text(rc));
-    (void)malloc_trim(0); /* the supervisor looks at our size when the result comes */
+    give_back_memory();
     send_result(r, rc, &result, &e);
     buf_close(&result);
     mem_free(spec);

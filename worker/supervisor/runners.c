@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,10 +27,66 @@ enum {
     READS_AT_END = 2048, /* a frame of the largest size fits */
 };
 
+/* --- the log of a job ------------------------------------------------------------------------ */
+
+/* A line of ours, with its time; the last LOG_OWN_MAX bytes of a long one are cut. */
+__attribute__((format(printf, 2, 3))) static void write_line(char out[LOG_OWN_MAX],
+                                                             const char *format, ...)
+{
+    char now[32];
+    (void)clock_format_utc(clock_wall_ms(), now, sizeof now);
+    int at = snprintf(out, LOG_OWN_MAX, "%s ", now);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(out + at, LOG_OWN_MAX - (size_t)at, format, args);
+    va_end(args);
+}
+
+/* The line that a job begins with is told together with the next one: most jobs are over soon. */
+static void tell_line(struct slot *slot, struct span line)
+{
+    struct held *held = &slot->held;
+    struct span lines[2];
+    size_t count = 0;
+    if (held->has_first_line) {
+        held->has_first_line = false;
+        lines[count++] = span_of(held->first_line);
+    }
+    if (line.data) {
+        lines[count++] = line;
+    }
+    held->lines += (int)count;
+    if (count > 0) {
+        transport_log(slot->supervisor, held->job.job.text, held->lines, lines, count);
+    }
+}
+
+static void say_begin(struct slot *slot)
+{
+    struct held *held = &slot->held;
+    write_line(held->first_line, "attempt %d starts: %s %s", (int)held->job.attempt, held->job.kind,
+               held->job.market);
+    held->has_first_line = true;
+    tail_add(&slot->tail, span_of(held->first_line));
+}
+
+static void say_end(struct slot *slot, const struct message_result *r)
+{
+    char line[LOG_OWN_MAX];
+    bool is_done = r->outcome == MESSAGE_SUCCEEDED;
+    write_line(line, "attempt %d %s after %lld ms%s%.*s", (int)slot->held.job.attempt,
+               is_done ? "done" : "ended", (long long)(clock_mono_ms() - slot->held.started_ms),
+               is_done ? "" : ": ", is_done ? 0 : (int)r->error_text.length,
+               r->error_text.data ? r->error_text.data : "");
+    tail_add(&slot->tail, span_of(line));
+    tell_line(slot, span_of(line));
+}
+
 /* --- the job that holds a slot --------------------------------------------------------------- */
 
 static void forget_job(struct slot *slot)
 {
+    tell_line(slot, (struct span){0});
     mem_free((char *)slot->held.job.spec.data);
     slot->held = (struct held){0};
     tail_reset(&slot->tail);
@@ -248,7 +305,7 @@ static void handle_log(struct slot *slot, struct span line)
     }
     tail_add(&slot->tail, line);
     if (slot->held.log_lines++ < LOG_LINES_PER_TICK) {
-        transport_log(slot->supervisor, slot->held.job.job.text, ++slot->held.lines, line);
+        tell_line(slot, line);
     }
 }
 
@@ -258,17 +315,27 @@ static bool is_worn(const struct slot *slot)
            slot->held.rss_kb > slot->fresh_kb + RUNNER_GROWTH_KB;
 }
 
+/* False: the process is gone. */
+static bool measure(struct slot *slot)
+{
+    slot->is_measured = process_measure(slot->process.pid, &slot->memory) == 0;
+    return slot->is_measured;
+}
+
 static void handle_result(struct slot *slot, const struct message_result *from_runner)
 {
     if (slot->state != SLOT_RUNNING && slot->state != SLOT_STOPPING) {
         return;
     }
-    struct process_memory memory;
     int64_t peak = from_runner->peak_rss_kb > 0 ? from_runner->peak_rss_kb
                                                 : process_peak_kb(slot->process.pid);
-    if (process_measure(slot->process.pid, &memory) == 0) {
-        slot->held.rss_kb = memory.rss_kb;
+    say_end(slot, from_runner);
+    slot->is_measured = slot->is_measured && peak <= slot->memory.rss_kb + MEASURE_GROWTH_KB &&
+                        slot->served % MEASURE_EVERY != 0;
+    if (!slot->is_measured) {
+        measure(slot);
     }
+    slot->held.rss_kb = slot->memory.rss_kb;
     slot->held.peak_kb = peak > slot->held.peak_kb ? peak : slot->held.peak_kb;
     if (from_runner->outcome == MESSAGE_CANCELLED || slot->held.stop == SLOT_STOP_FENCED) {
         /* Stopped without our asking (the host goes down): back to the queue. */
@@ -285,10 +352,7 @@ static void handle_result(struct slot *slot, const struct message_result *from_r
     bool is_reusable =
         slot->state == SLOT_RUNNING && from_runner->outcome == MESSAGE_SUCCEEDED && !is_worn(slot);
     forget_job(slot);
-    if (is_reusable) {
-        if (process_limit_data(slot->process.pid, -1) != 0) {
-            log_debug("the memory limit of an idle runner stays"); /* the next job sets its own */
-        }
+    if (is_reusable) { /* its memory limit stays: the next job has its own */
         slot_move(&slot->state, SLOT_IDLE);
         assignment_fill(slot->supervisor);
     } else {
@@ -420,6 +484,8 @@ static void start(struct slot *slot, int64_t now)
     slot_move(&slot->state, SLOT_STARTING);
     slot->kill_ms = now + READY_WITHIN_MS;
     slot->served = 0;
+    slot->is_measured = false;
+    slot->limit_kb = 0;
     if (link_open(slot) != 0) {
         log_error("cannot watch a runner: out of memory");
         (void)close(slot->process.fd);
@@ -472,18 +538,25 @@ void runners_reap(struct supervisor *s)
 
 /* --- jobs in and out ------------------------------------------------------------------------- */
 
+/* What the process had before its job is known from the end of the last one, when that left nothing
+ * behind: a job that is over in a millisecond does not wait for /proc. */
 static void limit_memory(struct slot *slot)
 {
     struct held *held = &slot->held;
-    struct process_memory now;
-    if (process_measure(slot->process.pid, &now) != 0) {
+    if (!slot->is_measured && !measure(slot)) {
         return; /* it is gone: SIGCHLD tells */
     }
     int64_t allowed_kb = (int64_t)held->job.memory_mb * 1024;
-    held->rss_kb = now.rss_kb;
-    held->rss_limit_kb = now.rss_kb + allowed_kb;
+    held->rss_kb = slot->memory.rss_kb;
+    held->rss_limit_kb = slot->memory.rss_kb + allowed_kb;
     int64_t threads_kb = (int64_t)held->job.threads * THREAD_DATA_KB;
-    if (process_limit_data(slot->process.pid, now.data_kb + allowed_kb + threads_kb) != 0) {
+    int64_t limit_kb = slot->memory.data_kb + allowed_kb + threads_kb;
+    if (limit_kb == slot->limit_kb) {
+        return;
+    }
+    slot->limit_kb = limit_kb;
+    if (process_limit_data(slot->process.pid, limit_kb) != 0) {
+        slot->limit_kb = 0;
         log_warn("cannot limit a runner's memory; it is only watched job=%s", held->job.job.text);
     }
 }
@@ -500,6 +573,7 @@ void runners_begin(struct slot *slot, struct waiting_item *item)
     held->end_ms = now + (int64_t)held->job.time_limit_s * 1000;
     mem_free(item); /* its spec lives on in the slot */
     slot->served++;
+    say_begin(slot);
     limit_memory(slot);
     struct message_pipe m = {.type = MESSAGE_PIPE_JOB, .job = held->job};
     struct err_buf e = {{0}};
@@ -590,6 +664,7 @@ static void watch_job(struct slot *slot, int64_t now)
     struct held *held = &slot->held;
     struct process_memory memory;
     held->log_lines = 0;
+    tell_line(slot, (struct span){0});
     if (process_measure(slot->process.pid, &memory) == 0) {
         held->rss_kb = memory.rss_kb;
         held->peak_kb = memory.rss_kb > held->peak_kb ? memory.rss_kb : held->peak_kb;

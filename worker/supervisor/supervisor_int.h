@@ -63,6 +63,9 @@ enum {
     START_BACKOFF_MS_MAX = 5000,
     THREAD_DATA_KB = 10 * 1024, /* stack and arena of a thread, not the job's memory */
     QUIET_TOLD_MS = 10000,      /* watchers hear of a job without a step this often */
+    MEASURE_EVERY = 16,         /* jobs of a runner that leave nothing behind, between two looks */
+    MEASURE_GROWTH_KB = 1024,   /* more than this at its peak, and it is looked at again */
+    LOG_OWN_MAX = 768,          /* a line of the supervisor's, with the reason of a failure */
     LOG_LINES_MAX = 200,        /* kept in Redis per job */
     LOG_LINES_PER_TICK = 10,    /* a chatty job loses lines, not Redis its memory */
     LOG_TRIM_EVERY = 50,        /* lines of a job between two cuts */
@@ -107,6 +110,8 @@ struct held {
     bool is_progress_new; /* not yet published */
     int log_lines;        /* in this tick */
     int lines;            /* in all */
+    char first_line[LOG_OWN_MAX];
+    bool has_first_line; /* it was not told yet */
     struct stall stall;
     bool knows_stall_limit; /* the spec is read only for a job that is quiet */
     int64_t stall_limit_s;  /* of the spec, or STALL_AUTOMATIC */
@@ -120,8 +125,11 @@ struct slot {
     enum slot_state state;
     struct process process;
     struct link *link;
-    int served;       /* jobs of this process */
-    int64_t fresh_kb; /* its memory when it was ready */
+    int served;                   /* jobs of this process */
+    int64_t fresh_kb;             /* its memory when it was ready */
+    struct process_memory memory; /* between its jobs, with is_measured */
+    bool is_measured;
+    int64_t limit_kb; /* RLIMIT_DATA as it was last set; 0 = not known */
     int64_t kill_ms;  /* STARTING, LEAVING: SIGKILL at */
     int64_t start_ms; /* EMPTY: not before */
     int64_t backoff_ms;
@@ -234,8 +242,9 @@ MUST_CHECK int transport_open(struct supervisor *s, struct err_buf *e);
 void transport_tick(struct supervisor *s, int64_t now);
 /* Puts a result into the outbox and sends it. */
 void transport_result(struct supervisor *s, const struct message_result *result);
-/* number: of the line within the job, from 1. */
-void transport_log(struct supervisor *s, const char *job, int number, struct span line);
+/* number: of the last of the lines (one or two) within the job, from 1. */
+void transport_log(struct supervisor *s, const char *job, int number, const struct span *lines,
+                   size_t count);
 void transport_bye(struct supervisor *s);
 /* No further ready messages. */
 void transport_stop_reading(struct supervisor *s);

@@ -258,7 +258,8 @@ static void publish(struct supervisor *s, struct held *held)
     held->is_progress_new = false;
 }
 
-void transport_log(struct supervisor *s, const char *job, int number, struct span line)
+void transport_log(struct supervisor *s, const char *job, int number, const struct span *lines,
+                   size_t count)
 {
     if (!s->commands || !redis_is_ready(s->commands)) {
         return; /* lines are a convenience; the reason of a failure is in its result */
@@ -267,12 +268,19 @@ void transport_log(struct supervisor *s, const char *job, int number, struct spa
     (void)snprintf(key, sizeof key, "%s%s", s->log_prefix, job);
     (void)snprintf(first, sizeof first, "-%d", LOG_LINES_MAX);
     (void)snprintf(seconds, sizeof seconds, "%d", LOG_KEEP_S);
-    const struct span push[] = {span_of("RPUSH"), span_of(key), line};
+    const struct span push[] = {span_of("RPUSH"), span_of(key), lines[0], lines[count - 1]};
     const struct span trim[] = {span_of("LTRIM"), span_of(key), span_of(first), span_of("-1")};
     const struct span expire[] = {span_of("EXPIRE"), span_of(key), span_of(seconds)};
+    if (send_lossy(s, push, 2 + count) != 0) {
+        return;
+    }
     /* Most jobs say two lines: the list is cut and kept only now and then. */
-    if (send_lossy(s, push, 3) == 0 && number % LOG_TRIM_EVERY == 1) {
+    int before = number - (int)count;
+    bool is_turn = number / LOG_TRIM_EVERY != before / LOG_TRIM_EVERY;
+    if (is_turn) {
         (void)send_lossy(s, trim, 4);
+    }
+    if (is_turn || before == 0) {
         (void)send_lossy(s, expire, 3);
     }
 }
