@@ -24,6 +24,10 @@ const struct core_settings core_settings_default = {
     .backoff_max_ms = 300000,
     .priority_age_ms = 3600000,
     .share_half_life_ms = 3600000,
+    .short_ms = 5,
+    .short_after = 16,
+    .bundle_ms = 50, /* how much later than alone a job of another kind may get its slot */
+    .bundle_max = 64,
 };
 
 int64_t core__now(const struct core *c)

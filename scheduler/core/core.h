@@ -401,6 +401,12 @@ struct core_settings {
     int64_t backoff_max_ms;
     int64_t priority_age_ms;    /* a job that waits so long gains a point of priority; 0: never */
     int64_t share_half_life_ms; /* after which half of a market's use is forgotten */
+    /* Jobs that took up to short_ms, at least short_after times, are given to a worker together: as
+     * many as bundle_max (1: each alone) that take bundle_ms in all. */
+    int64_t short_ms;
+    int64_t short_after;
+    int64_t bundle_ms;
+    int bundle_max;
 };
 
 extern const struct core_settings core_settings_default;

@@ -143,6 +143,15 @@ struct core_memory {
 
 /* --- jobs ------------------------------------------------------------------------------------ */
 
+/* Short jobs that were given to a worker together: they take one slot, and what one of them asks,
+ * until all are over. Jobs of one shape. */
+struct core_bundle {
+    struct core_worker *worker;
+    struct core_shape *shape; /* counted */
+    int open;                 /* of its attempts */
+    int users;                /* jobs that refer to it, and who fills it */
+};
+
 struct core_job {
     /* From the record. */
     struct core_id id;
@@ -153,6 +162,7 @@ struct core_job {
     struct core_memory *memory; /* NULL: its names are too long */
     struct core_region *region; /* the region "anywhere" when none is named */
     struct core_worker *worker; /* of the open attempt, or NULL */
+    struct core_bundle *bundle; /* that this attempt came in; NULL: it has its slot alone */
     struct core_job *parent;    /* only while that one is open too */
     struct core_need lost; /* the first need that will never be met; its id none: none so far */
     struct core_id cause;  /* of a skipped job: see struct core_need */
@@ -360,6 +370,9 @@ struct span core__shape_labels(const struct core_shape *shape);
 /* Puts a queued job where it is looked for, and takes it out. */
 void core__lane_enter(struct core *c, struct core_job *job);
 void core__lane_leave(struct core *c, struct core_job *job);
+/* NULL: nothing of that shape is queued there. */
+struct core_group *core__group_find(const struct core *c, const struct core_region *region,
+                                    const struct core_shape *shape);
 /* The class of the group that goes next, by what is true now; NULL: nothing of it may start. */
 struct core_class *core__group_first(struct core *c, struct core_group *group);
 struct core_job *core__class_first(const struct core_class *class);
@@ -373,11 +386,25 @@ void core__lanes_clear(struct core *c);
 /* dispatch.c */
 void core__dispatch(struct core *c);
 
+/* bundle.c */
+/* The caller refers to it, until it lets go. NULL when out of memory. */
+struct core_bundle *core__bundle_new(struct core_worker *w, struct core_shape *shape);
+void core__bundle_let_go(struct core *c, struct core_bundle *bundle);
+/* The job's next attempt comes in the bundle. */
+void core__bundle_join(struct core_job *job, struct core_bundle *bundle);
+/* The attempt is over, or was never in one. */
+void core__bundle_leave(struct core *c, struct core_job *job);
+/* Counts an open attempt in or out. True: with it the bundle takes, or no longer takes, its slot.
+ */
+bool core__bundle_count(struct core_bundle *bundle, int change);
+
 /* estimate.c */
 /* NULL when a name is too long, or out of memory. */
 struct core_memory *core__memory_get(struct core *c, struct span kind, struct span market,
                                      struct span task);
 int core__expected_ms(struct core *c, const struct core_job *job);
+/* What such jobs took so far was short, often enough to count on it. */
+bool core__is_short(const struct core *c, const struct core_job *job);
 /* A successful attempt of the job ran for so long. */
 void core__duration_add(struct core *c, const struct core_job *job, int64_t run_ms);
 void core__keep(struct core *c);

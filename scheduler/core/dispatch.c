@@ -10,6 +10,8 @@
  * write different requests), and moves one job, one lane, one class and one worker within their
  * heaps and trees: O(shapes + log n) in jobs, markets and workers. A shape that finds no worker in
  * spite of the first look is put aside until a worker has room for it.
+ *
+ * When the job is short, those of its shape that go next and are short too come along (bundle.c).
  */
 #include "scheduler/core/core_int.h"
 #include "scheduler/core/order.h"
@@ -40,6 +42,7 @@ static void assign(struct core *c, struct core_worker *w, struct core_job *job,
     CHECK(core_state_may_decide(job->state, CORE_STATE_DISPATCHED));
     CHECK(job->region == w->region || job->region == c->anywhere);
     core__job_leave(c, job);
+    job->expected_ms = core__expected_ms(c, job); /* by what was learnt while it waited */
     job->region = w->region;
     job->worker = w;
     job->attempt++;
@@ -84,8 +87,14 @@ static struct core_worker *find_anywhere(struct core *c, struct core_region *r,
     return w;
 }
 
-/* The next decision for the region; false: nothing may start there. */
-static bool decide_one(struct core *c, struct core_region *r, struct core_dispatch *ret)
+/* Whom the next decision for the region is about. */
+struct decision {
+    struct core_class *class;
+    struct core_worker *worker;
+};
+
+/* False: nothing may start there. */
+static bool decide_one(struct core *c, struct core_region *r, struct decision *ret)
 {
     while (!c->is_broken && core__gate_has_room(&r->gate)) {
         struct core_class *own = first_class(c, r);
@@ -93,7 +102,7 @@ static bool decide_one(struct core *c, struct core_region *r, struct core_dispat
             list_is_empty(&c->anywhere->groups) ? NULL : first_class(c, c->anywhere);
         struct core_worker *w = find_anywhere(c, r, own, any);
         if (w) {
-            assign(c, w, core__class_first(any), ret);
+            *ret = (struct decision){any, w};
             return true;
         }
         if (!own) {
@@ -101,12 +110,76 @@ static bool decide_one(struct core *c, struct core_region *r, struct core_dispat
         }
         w = core__worker_find(c, own->group->pool, own->group->shape);
         if (w) {
-            assign(c, w, core__class_first(own), ret);
+            *ret = (struct decision){own, w};
             return true;
         }
         own->group->is_full = true;
     }
     return false;
+}
+
+/* Assignments that wait to be sent together. */
+struct batch {
+    struct core_dispatch jobs[BATCH];
+    size_t count;
+    size_t most;
+};
+
+static void batch_send(struct core *c, struct batch *b)
+{
+    if (b->count > 0) {
+        send(c, b->jobs, b->count);
+        b->count = 0;
+    }
+}
+
+static void batch_assign(struct core *c, struct batch *b, struct core_worker *w,
+                         struct core_job *job)
+{
+    assign(c, w, job, &b->jobs[b->count++]);
+    if (b->count == b->most) {
+        batch_send(c, b);
+    }
+}
+
+/* The short job of the group that goes next, if it takes no longer than that. */
+static struct core_job *next_short(struct core *c, struct core_group *g, int64_t left_ms)
+{
+    struct core_class *k = g ? core__group_first(c, g) : NULL;
+    struct core_job *job = k ? core__class_first(k) : NULL;
+    return job && core__is_short(c, job) && core__expected_ms(c, job) <= left_ms ? job : NULL;
+}
+
+/* All of the bundle goes before anybody else's slot is looked for: it takes the one. */
+static void assign_bundle(struct core *c, struct batch *b, struct core_worker *w,
+                          struct core_job *job)
+{
+    const struct core_region *from = job->region;
+    struct core_bundle *bundle = core__bundle_new(w, job->shape);
+    if (!bundle) {
+        core__fault(c, "out of memory");
+        return;
+    }
+    int64_t left_ms = c->settings.bundle_ms;
+    for (int i = 0; job && i < c->settings.bundle_max && !c->is_broken; i++) {
+        core__bundle_join(job, bundle);
+        batch_assign(c, b, w, job);
+        left_ms -= job->expected_ms;
+        job = core__gate_has_room(&w->region->gate)
+                  ? next_short(c, core__group_find(c, from, bundle->shape), left_ms)
+                  : NULL;
+    }
+    core__bundle_let_go(c, bundle);
+}
+
+static void carry_out(struct core *c, struct batch *b, const struct decision *d)
+{
+    struct core_job *job = core__class_first(d->class);
+    if (core__is_short(c, job)) {
+        assign_bundle(c, b, d->worker, job);
+    } else {
+        batch_assign(c, b, d->worker, job);
+    }
 }
 
 /* Jobs that may run anywhere and found room nowhere step aside for others of them. True: one did,
@@ -128,21 +201,15 @@ void core__dispatch(struct core *c)
     if (c->is_paused || c->calls_of[CORE_CALL_DISPATCH] >= CALLS_AT_ONCE) {
         return;
     }
-    struct core_dispatch batch[BATCH];
-    size_t count = 0;
-    size_t most = c->settings.batch_max < BATCH ? c->settings.batch_max : BATCH;
+    struct batch b = {.most = c->settings.batch_max < BATCH ? c->settings.batch_max : BATCH};
     do {
         for (size_t i = 0; i < c->regions.count; i++) {
             struct core_region *r = c->regions.objects[i];
-            while (r != c->anywhere && decide_one(c, r, &batch[count])) {
-                if (++count == most) {
-                    send(c, batch, count);
-                    count = 0;
-                }
+            struct decision d;
+            while (r != c->anywhere && decide_one(c, r, &d)) {
+                carry_out(c, &b, &d);
             }
         }
     } while (!c->is_broken && set_aside_anywhere(c));
-    if (count > 0) {
-        send(c, batch, count);
-    }
+    batch_send(c, &b);
 }

@@ -118,6 +118,13 @@ int core__expected_ms(struct core *c, const struct core_job *job)
     return ms > EXPECTED_MS_MAX ? EXPECTED_MS_MAX : (int)ms;
 }
 
+bool core__is_short(const struct core *c, const struct core_job *job)
+{
+    const struct core_memory *m = job->memory;
+    return c->settings.bundle_max > 1 && m && m->estimate.attempts >= c->settings.short_after &&
+           m->estimate.seconds * 1000 <= (double)c->settings.short_ms;
+}
+
 static void learn(struct core *c, struct core_memory *m, double seconds)
 {
     estimate_add(&m->estimate, seconds);

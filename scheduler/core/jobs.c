@@ -128,6 +128,9 @@ void core__job_move(struct core *c, struct core_job *job, enum core_state state)
     }
     job->state = state;
     c->state_count[state]++;
+    if (!core_state_is_open_attempt(state)) {
+        core__bundle_leave(c, job);
+    }
     enter(c, job);
 }
 
@@ -159,6 +162,7 @@ void core__job_drop(struct core *c, struct core_job *job)
     list_remove(&job->in_dirty);
     list_remove(&job->in_family);
     unlink_job(c, job);
+    core__bundle_leave(c, job);
     if (job->shape) {
         core__shape_leave(c, job->shape);
     }
@@ -175,6 +179,9 @@ void core__jobs_clear(struct core *c)
                     LIST_OWNER(job->needs.next, struct core_edge, in_dependant);
                 list_remove(&edge->in_dependant);
                 mem_free(edge);
+            }
+            if (job->bundle && --job->bundle->users == 0) {
+                mem_free(job->bundle); /* its shape goes with all shapes */
             }
             mem_free(job);
         }

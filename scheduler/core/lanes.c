@@ -156,16 +156,23 @@ static struct core_group *group_new(struct core *c, const struct core_job *job, 
     return g;
 }
 
-static struct core_group *group_get(struct core *c, const struct core_job *job)
+struct core_group *core__group_find(const struct core *c, const struct core_region *region,
+                                    const struct core_shape *shape)
 {
-    uint64_t value = hash_two(job->region, job->shape);
+    uint64_t value = hash_two(region, shape);
     for (struct hash_node *n = hash_first(&c->groups, value); n; n = hash_next(n)) {
         struct core_group *g = LIST_OWNER(n, struct core_group, in_groups);
-        if (g->region == job->region && g->shape == job->shape) {
+        if (g->region == region && g->shape == shape) {
             return g;
         }
     }
-    return group_new(c, job, value);
+    return NULL;
+}
+
+static struct core_group *group_get(struct core *c, const struct core_job *job)
+{
+    struct core_group *g = core__group_find(c, job->region, job->shape);
+    return g ? g : group_new(c, job, hash_two(job->region, job->shape));
 }
 
 static void group_free(struct core *c, struct core_group *g)

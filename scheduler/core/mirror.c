@@ -43,8 +43,18 @@ static int set_places(struct core *c, struct core_job *job, const struct core_re
     return 0;
 }
 
+/* The row is about the attempt that the mirror has: that stays in its bundle. */
+static bool is_same_attempt(const struct core_job *job, const struct core_record *record)
+{
+    return core_state_is_open_attempt(record->state) && record->attempt == job->attempt &&
+           job->worker && span_is(record->worker, job->worker->name);
+}
+
 static int take_over(struct core *c, struct core_job *job, const struct core_record *record)
 {
+    if (!is_same_attempt(job, record)) {
+        core__bundle_leave(c, job);
+    }
     job->is_apart = job->is_apart || leaves_more(record->kind);
     job->is_finishing = false; /* no call names the job any more */
     job->key = order_key(record->priority, record->queued_ms, c->settings.priority_age_ms);

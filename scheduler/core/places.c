@@ -185,7 +185,11 @@ void core__open_count(struct core *c, struct core_job *job, int change)
         core__task_unpark(c, job->task);
     }
     charge(c, job, change);
-    if (job->worker) {
+    if (job->bundle) {
+        if (core__bundle_count(job->bundle, change)) {
+            worker_count(c, job->bundle->worker, job->bundle->shape, change);
+        }
+    } else if (job->worker) {
         worker_count(c, job->worker, job->shape, change);
     }
 }

@@ -550,6 +550,7 @@ static int open_core(struct engine *g)
 {
     struct core_settings settings =
         g->replay->settings ? *g->replay->settings : core_settings_default;
+    settings.bundle_max = 1; /* the replayed workers begin at once what they are given */
     settings.changes_every_ms = DUTY_MS;
     settings.world_every_ms = DUTY_MS;
     settings.sweep_every_ms = DUTY_MS;

@@ -633,7 +633,7 @@ static void answer_sweep(struct answer *a)
     a->given.expired = a->expired;
 }
 
-/* No worker is ever given more than it has slots. */
+/* No worker is ever given more than it has slots, and a bundle counts as one. */
 static void check_capacity(int worker)
 {
     int open = 0;
@@ -641,7 +641,7 @@ static void check_capacity(int worker)
         const struct rec_job *j = &w.record.jobs[i];
         open += core_state_is_open_attempt(j->state) && j->attempts[j->attempt].worker == worker;
     }
-    CHECK(open <= w.record.workers[worker].slots);
+    CHECK(open <= w.record.workers[worker].slots * w.record.bundle_max);
 }
 
 static void check_limit(int market)
@@ -915,6 +915,10 @@ static struct core *core_make(struct scheduler *s)
     settings.take_every_ms = 3000;
     settings.load_page = 7; /* small, so that pages are turned */
     settings.batch_max = 5;
+    settings.short_ms = 60000; /* all are, once two of a market have succeeded */
+    settings.short_after = 2;
+    settings.bundle_ms = 120000;
+    settings.bundle_max = w.record.bundle_max;
     struct core *c = core_new(&ports, &settings);
     CHECK(c);
     return c;
@@ -1631,6 +1635,7 @@ static void night_start(uint64_t seed)
     w.rng = (struct rng){.key = seed};
     w.record.jobs = jobs;
     rec_reset(&w.record);
+    w.record.bundle_max = (int)(rng_mix(seed) % 4) + 1;
     w.loss = chance(0.5) ? 0 : 0.1;
     w.copies = chance(0.5) ? 0 : 0.1;
     w.record.fire_ms = between(1, 20000);

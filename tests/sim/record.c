@@ -170,7 +170,8 @@ static void check_limits(const struct record *r)
     }
     CHECK(of_task <= REC_TASK_MAX && of_region <= REC_REGION_MAX);
     for (int i = 0; i < REC_WORKERS_MAX; i++) {
-        CHECK(threads[i] <= REC_WORKER_THREADS && memory_mb[i] <= REC_WORKER_MEMORY_MB);
+        CHECK(threads[i] <= REC_WORKER_THREADS * r->bundle_max &&
+              memory_mb[i] <= REC_WORKER_MEMORY_MB * r->bundle_max);
     }
 }
 

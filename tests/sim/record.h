@@ -98,6 +98,7 @@ struct rec_market {
 struct record {
     struct rec_job *jobs; /* REC_JOBS_MAX */
     int job_count;
+    int bundle_max; /* short jobs that may be given to a worker together, in the place of one */
     struct rec_worker workers[REC_WORKERS_MAX];
     struct rec_market markets[REC_MARKETS];
     bool is_paused;

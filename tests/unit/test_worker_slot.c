@@ -176,10 +176,10 @@ static void test_waiting_is_a_bounded_line(void **state)
     char spec[] = "{\"a\":1}";
     struct message_ready job = {.job = job_named("a"), .attempt = 1, .spec = span_of(spec)};
     waiting_init(&w, 2);
-    assert_int_equal(waiting_add(&w, &job, 10), 0);
+    assert_int_equal(waiting_add(&w, &job, 10, 0), 0);
     job.attempt = 2;
-    assert_int_equal(waiting_add(&w, &job, 20), 0);
-    assert_int_equal(waiting_add(&w, &job, 30), ERR_LIMIT);
+    assert_int_equal(waiting_add(&w, &job, 20, 0), 0);
+    assert_int_equal(waiting_add(&w, &job, 30, 0), ERR_LIMIT);
     spec[0] = 'x';
     assert_int_equal(waiting_find(&w, job.job.text, 2), 1);
     assert_int_equal(waiting_find(&w, job.job.text, 3), -1);
@@ -188,6 +188,27 @@ static void test_waiting_is_a_bounded_line(void **state)
     assert_true(span_is(first->job.spec, "{\"a\":1}"));
     waiting_free(first);
     assert_int_equal(waiting_find(&w, job.job.text, 2), 0);
+    waiting_close(&w);
+}
+
+/* A line that is as long as it ever was, for a long time: it stays in order, and in its room. */
+static void test_waiting_moves_on(void **state)
+{
+    (void)state;
+    struct waiting w;
+    struct message_ready job = {.job = job_named("a")};
+    waiting_init(&w, 30);
+    for (int i = 0; i < 1000; i++) {
+        job.attempt = i + 1;
+        assert_int_equal(waiting_add(&w, &job, i, 0), 0);
+        if (i >= 20) {
+            struct waiting_item *first = waiting_take(&w, 0);
+            assert_int_equal(first->lease_ms, i - 20);
+            waiting_free(first);
+        }
+        assert_int_equal(waiting_find(&w, job.job.text, i + 1), (long)w.count - 1);
+    }
+    assert_true(w.room <= 64);
     waiting_close(&w);
 }
 
@@ -201,7 +222,7 @@ static void test_waiting_survives_failed_allocation(void **state)
         struct waiting w;
         waiting_init(&w, 2);
         mem_fail_after(nth);
-        rc = waiting_add(&w, &job, 0);
+        rc = waiting_add(&w, &job, 0, 0);
         mem_fail_after(0);
         assert_int_equal(w.count, rc == 0 ? 1 : 0);
         waiting_close(&w);
@@ -258,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_outbox_is_bounded),
         cmocka_unit_test(test_outbox_survives_failed_allocation),
         cmocka_unit_test(test_waiting_is_a_bounded_line),
+        cmocka_unit_test(test_waiting_moves_on),
         cmocka_unit_test(test_waiting_survives_failed_allocation),
         cmocka_unit_test(test_recent_remembers_for_a_period),
         cmocka_unit_test(test_recent_is_bounded),

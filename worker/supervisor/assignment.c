@@ -43,7 +43,7 @@ void assignment_take(struct supervisor *s, const struct message_ready *job, int6
         log_warn("too many jobs wait for a runner, not taken now job=%s", job->job.text);
     } else if (!remember(s, job->job.text, job->attempt, now)) {
         return;
-    } else if (s->phase >= PHASE_DRAINING || waiting_add(&s->waiting, job, lease_ms)) {
+    } else if (s->phase >= PHASE_DRAINING || waiting_add(&s->waiting, job, lease_ms, now)) {
         end_unstarted(s, &job->job, job->attempt, MESSAGE_RETURNED);
     } else {
         assignment_fill(s);
@@ -74,12 +74,27 @@ static struct slot *idle_slot(struct supervisor *s)
     return NULL;
 }
 
+/* Jobs of a bundle wait here behind each other, so what runs at once is judged here too: never more
+ * than this worker offers. */
+static bool has_room_for(const struct supervisor *s, const struct message_ready *job)
+{
+    int64_t memory_mb = 0, threads = 0;
+    for (int i = 0; i < s->slot_count; i++) {
+        if (slot_has_job(s->slots[i].state)) {
+            memory_mb += s->slots[i].held.job.memory_mb;
+            threads += s->slots[i].held.job.threads;
+        }
+    }
+    return memory_mb == 0 || (memory_mb + job->memory_mb <= s->options->memory_mb &&
+                              threads + job->threads <= s->options->threads);
+}
+
 void assignment_fill(struct supervisor *s)
 {
     struct slot *slot;
     /* Results that nobody records must not pile up: then nothing new is begun. */
     while (s->phase == PHASE_UP && s->waiting.count > 0 && s->outbox.count < OUTBOX_MAX / 2 &&
-           (slot = idle_slot(s)) != NULL) {
+           (slot = idle_slot(s)) != NULL && has_room_for(s, &s->waiting.items[0]->job)) {
         struct waiting_item *item = waiting_take(&s->waiting, 0);
         if (clock_mono_ms() - item->lease_ms < TAKE_WITHIN_MS) {
             runners_begin(slot, item);
@@ -91,11 +106,26 @@ void assignment_fill(struct supervisor *s)
     }
 }
 
+static void return_first(struct supervisor *s)
+{
+    struct waiting_item *item = waiting_take(&s->waiting, 0);
+    end_unstarted(s, &item->job.job, item->job.attempt, MESSAGE_RETURNED);
+    waiting_free(item);
+}
+
 void assignment_return(struct supervisor *s)
 {
     while (s->waiting.count > 0) {
-        struct waiting_item *item = waiting_take(&s->waiting, 0);
-        end_unstarted(s, &item->job.job, item->job.attempt, MESSAGE_RETURNED);
-        waiting_free(item);
+        return_first(s);
     }
+}
+
+void assignment_tick(struct supervisor *s, int64_t now)
+{
+    while (s->waiting.count > 0 && now - s->waiting.items[0]->taken_ms >= RETURN_AFTER_MS) {
+        log_info("waited long for a runner, handed back job=%s attempt=%d",
+                 s->waiting.items[0]->job.job.text, (int)s->waiting.items[0]->job.attempt);
+        return_first(s);
+    }
+    assignment_fill(s);
 }

@@ -121,7 +121,7 @@ static void on_tick(uv_timer_t *timer)
     metrics_tick(s, now);
     runners_reap(s); /* SIGCHLD may be merged; this costs nothing */
     runners_tick(s, now);
-    assignment_fill(s);
+    assignment_tick(s, now);
     record_tick(s, now);
     transport_tick(s, now);
     if (s->phase == PHASE_DRAINING) {

@@ -71,13 +71,15 @@ enum {
     LOG_TRIM_EVERY = 50,        /* lines of a job between two cuts */
     LOG_KEEP_S = 7 * 24 * 3600,
     REPORTS_MAX = 100000, /* entries kept in the report stream when nobody reads it */
-    WAITING_MAX = 1024,   /* what is beyond is handed over again when there is room */
+    RETURN_AFTER_MS =
+        3000,            /* behind a job that takes longer than was expected: others may run it */
+    WAITING_MAX = 16384, /* what is beyond is handed over again when there is room */
     SLOTS_MAX = 256,
     OUTBOX_MAX = 4096,
     CONFIRM_FROM = 64, /* results that wait to be recorded, from which on that is asked by itself */
     CONFIRM_EVERY = 256, /* results from one such question to the next, should a tick take longer */
     RESULT_QUIET_MS = 1000, /* a result is named in renewals when it waits for longer */
-    READ_MAX = 64,          /* entries of one read */
+    READ_MAX = 256,         /* entries of one read */
     ENTRY_ID_MAX = 48,
 };
 
@@ -226,6 +228,8 @@ void assignment_take(struct supervisor *s, const struct message_ready *job, int6
 void assignment_cancel(struct supervisor *s, const char *job, int32_t attempt);
 /* Gives waiting jobs to idle runners. */
 void assignment_fill(struct supervisor *s);
+/* Hands back what has waited for long, and fills. */
+void assignment_tick(struct supervisor *s, int64_t now);
 /* Hands back everything that waits. */
 void assignment_return(struct supervisor *s);
 

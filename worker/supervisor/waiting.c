@@ -1,4 +1,4 @@
-/* A short array: there are about as many items as slots. */
+/* An array whose front moves on: there are a few items, or the bundles of all slots. */
 #include "worker/supervisor/waiting.h"
 
 #include "common/base/mem.h"
@@ -15,7 +15,7 @@ void waiting_close(struct waiting *w)
     for (size_t i = 0; i < w->count; i++) {
         waiting_free(w->items[i]);
     }
-    mem_free(w->items);
+    mem_free(w->room_start);
     *w = (struct waiting){0};
 }
 
@@ -29,20 +29,28 @@ void waiting_free(struct waiting_item *item)
 
 static int make_room(struct waiting *w)
 {
-    if (w->count < w->room) {
+    size_t gone = w->room ? (size_t)(w->items - w->room_start) : 0;
+    if (gone + w->count < w->room) {
+        return 0;
+    }
+    if (gone >= w->room / 2 && gone > 0) { /* moved once for each half that was taken */
+        memmove(w->room_start, w->items, w->count * sizeof *w->items);
+        w->items = w->room_start;
         return 0;
     }
     size_t room = w->room ? w->room * 2 : 16;
-    struct waiting_item **items = mem_resize_array(w->items, room, sizeof *items);
-    if (!items) {
+    struct waiting_item **start = mem_resize_array(w->room_start, room, sizeof *start);
+    if (!start) {
         return ERR_NOMEM;
     }
-    w->items = items;
+    w->room_start = start;
+    w->items = start + gone;
     w->room = room;
     return 0;
 }
 
-int waiting_add(struct waiting *w, const struct message_ready *job, int64_t lease_ms)
+int waiting_add(struct waiting *w, const struct message_ready *job, int64_t lease_ms,
+                int64_t now_ms)
 {
     if (w->count >= w->max) {
         return ERR_LIMIT;
@@ -55,7 +63,7 @@ int waiting_add(struct waiting *w, const struct message_ready *job, int64_t leas
         mem_free(spec);
         return ERR_NOMEM;
     }
-    *item = (struct waiting_item){.job = *job, .lease_ms = lease_ms};
+    *item = (struct waiting_item){.job = *job, .lease_ms = lease_ms, .taken_ms = now_ms};
     item->job.spec = span_of(spec);
     w->items[w->count++] = item;
     return 0;
@@ -77,6 +85,10 @@ struct waiting_item *waiting_take(struct waiting *w, size_t at)
     CHECK(at < w->count);
     struct waiting_item *item = w->items[at];
     w->count--;
-    memmove(&w->items[at], &w->items[at + 1], (w->count - at) * sizeof(struct waiting_item *));
+    if (at == 0) {
+        w->items++;
+    } else {
+        memmove(&w->items[at], &w->items[at + 1], (w->count - at) * sizeof(struct waiting_item *));
+    }
     return item;
 }
