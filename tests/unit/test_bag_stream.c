@@ -93,19 +93,76 @@ static void test_bag_stream_learns_what_can_be_learnt(void **state)
     }
 }
 
+/* Samples enough for several batches between two threads, some of more features than a batch
+ * holds. */
+static struct bag_model *train_with_long_texts(const struct bag_params *p, uint32_t labels)
+{
+    enum { LONG_WORDS = 9000, EVERY = 1100 };
+    char *text = mem_new(LONG_WORDS * 8);
+    assert_non_null(text);
+    size_t length = 0;
+    for (uint32_t w = 0; w < LONG_WORDS; w++) {
+        length += (size_t)snprintf(text + length, 8, "w%u ", w);
+    }
+    struct bag_data *d = bag_data_new(p, NULL);
+    for (uint32_t i = 0; i < 2 * SAMPLES; i++) {
+        assert_int_equal(add(d, i, i % labels), 0);
+        if (i % EVERY == 0) {
+            assert_int_equal(bag_data_add(d, text, length, "label000", 8, NULL), 0);
+        }
+    }
+    struct bag_model *m = NULL;
+    assert_int_equal(bag_train(&m, p, d, NULL, NULL, NULL, NULL, NULL), 0);
+    bag_data_free(d);
+    mem_free(text);
+    return m;
+}
+
 /* The same samples give the same bytes, whatever the thread count. */
 static void test_bag_stream_is_deterministic(void **state)
 {
     (void)state;
+    static const uint32_t counts[] = {2, 20};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        struct bag_params p;
+        params(&p);
+        p.features = (struct text_spec){.word_max = 1};
+        struct bag_model *a = train_with_long_texts(&p, counts[i]);
+        p.threads = 2;
+        struct bag_model *b = train_with_long_texts(&p, counts[i]);
+        assert_int_equal(bag_bytes(a).length, bag_bytes(b).length);
+        assert_memory_equal(bag_bytes(a).data, bag_bytes(b).data, bag_bytes(a).length);
+        bag_free(a);
+        bag_free(b);
+    }
+}
+
+/* With two threads a sample that cannot be learnt from is told later, and from then on always; a
+ * data set can be given up at any time. */
+static void test_bag_stream_tells_failures_of_the_other_thread(void **state)
+{
+    (void)state;
     struct bag_params p;
     params(&p);
-    struct bag_model *a = train(&p, 20, NULL);
     p.threads = 2;
-    struct bag_model *b = train(&p, 20, NULL);
-    assert_int_equal(bag_bytes(a).length, bag_bytes(b).length);
-    assert_memory_equal(bag_bytes(a).data, bag_bytes(b).data, bag_bytes(a).length);
-    bag_free(a);
-    bag_free(b);
+    struct bag_data *d = make(&p, 0, SAMPLES, 3);
+    assert_true(bag_data_bytes(d) > 0); /* now nothing waits to be learnt */
+    mem_fail_after(1);
+    int rc = 0;
+    char text[16];
+    for (uint32_t i = 0; rc == 0 && i < 50 * SAMPLES; i++) {
+        int length = snprintf(text, sizeof text, "new%u", i);
+        rc = bag_data_add(d, text, (size_t)length, "label001", 8, NULL);
+    }
+    assert_int_equal(rc, ERR_NOMEM);
+    mem_fail_after(0);
+    struct err_buf e = {{0}};
+    struct bag_model *m = NULL;
+    assert_int_equal(bag_train(&m, &p, d, NULL, NULL, NULL, NULL, &e), ERR_NOMEM);
+    assert_non_null(strstr(e.text, "cannot hold"));
+    assert_null(m);
+    bag_data_free(d);
+    bag_data_free(make(&p, 0, SAMPLES, 3));
 }
 
 /* Whether label names come in the order of bytes or against it, the probabilities are those of the
@@ -225,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bag_stream_learns_what_can_be_learnt),
         cmocka_unit_test(test_bag_stream_is_deterministic),
+        cmocka_unit_test(test_bag_stream_tells_failures_of_the_other_thread),
         cmocka_unit_test(test_bag_stream_orders_labels_by_name),
         cmocka_unit_test(test_bag_stream_keeps_no_samples),
         cmocka_unit_test(test_bag_stream_refuses_what_it_cannot_do),

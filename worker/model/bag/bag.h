@@ -55,7 +55,8 @@ struct bag_params {
     /*
      * Learn the linear part from each sample when it is added and keep none: the cheapest, in time
      * and memory. The order of adding is then the order of learning, so labels must be mixed. Of
-     * the settings above only features, feature_count_min, features_max and char_weight apply.
+     * the settings above only features, feature_count_min, features_max and char_weight apply. A
+     * second thread learns while the first prepares; more than two are of no use.
      */
     bool one_pass;
     double rate; /* of one pass: length of its steps; 0 = sqrt(labels) / 2 */
@@ -79,13 +80,14 @@ void bag_data_free(struct bag_data *d);
 /*
  * Adds one sample; text and label are borrowed (with one_pass, learns from it). ERR_DATA when the
  * text is not UTF-8 or the label is empty or too long, ERR_LIMIT (too many labels, text too long),
- * ERR_NOMEM; then nothing was added, and the next may be.
+ * ERR_NOMEM; then nothing was added, and the next may be. With one_pass and threads ERR_NOMEM may
+ * be about an earlier sample; then the data set is of no more use, and all later calls say so.
  */
 MUST_CHECK int bag_data_add(struct bag_data *d, const char *text, size_t length, const char *label,
                             size_t label_length, struct err_buf *e);
 /* Samples added. */
 size_t bag_data_count(const struct bag_data *d);
-/* Bytes that it holds in memory. */
+/* Bytes that it holds in memory; with one_pass and threads waits until all is learnt. */
 size_t bag_data_bytes(const struct bag_data *d);
 
 /* --- model ----------------------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* Before that a second thread costs more than it gains, and a small set never has one. */
+enum { RELAY_FROM = 1024 };
+
 struct bag_data *bag_data_new(const struct bag_params *p, struct err_buf *e)
 {
     if (bag_params_check(p, e)) {
@@ -27,6 +30,7 @@ struct bag_data *bag_data_new(const struct bag_params *p, struct err_buf *e)
             return NULL;
         }
         bag__stream_init(d->stream, p);
+        d->relay_from = p->threads > 1 ? RELAY_FROM : SIZE_MAX;
     }
     return d;
 }
@@ -43,6 +47,7 @@ void bag_data_free(struct bag_data *d)
     mem_free(d->entry_at);
     mem_free(d->words);
     mem_free(d->entries);
+    bag__relay_free(d->relay); /* it uses the stream */
     if (d->stream) {
         bag__stream_close(d->stream);
         mem_free(d->stream);
@@ -116,6 +121,18 @@ static int reserve(struct bag_data *d, struct err_buf *e)
     return rc ? rc : bag__vocab_reserve(&d->vocab, d->extractor.count, e);
 }
 
+/* Learns from what the extractor has, here or in the relay's thread. */
+static int add_to_stream(struct bag_data *d, uint32_t number, struct err_buf *e)
+{
+    const struct text_extractor *x = &d->extractor;
+    if (d->samples == d->relay_from) {
+        d->relay = bag__relay_new(d->stream);
+        d->relay_from = SIZE_MAX;
+    }
+    return d->relay ? bag__relay_add(d->relay, x->features, x->count, number, d->labels.count, e)
+                    : bag__stream_add(d->stream, x->features, x->count, number, d->labels.count, e);
+}
+
 int bag_data_add(struct bag_data *d, const char *text, size_t length, const char *label,
                  size_t label_length, struct err_buf *e)
 {
@@ -131,8 +148,7 @@ int bag_data_add(struct bag_data *d, const char *text, size_t length, const char
         rc = bag__labels_add(&d->labels, span_make(label, label_length), &number, e);
     }
     if (rc == 0 && d->stream) {
-        rc = bag__stream_add(d->stream, d->extractor.features, d->extractor.count, number,
-                             d->labels.count, e);
+        rc = add_to_stream(d, number, e);
     }
     if (rc) {
         return rc;
@@ -155,6 +171,9 @@ size_t bag_data_count(const struct bag_data *d)
 size_t bag_data_bytes(const struct bag_data *d)
 {
     if (d->stream) {
+        /* a failure to learn does not change what is held, and is told by the next call */
+        int ignored = d->relay ? bag__relay_drain(d->relay, NULL) : 0;
+        (void)ignored;
         return bag__stream_bytes(d->stream);
     }
     return d->entry_room * sizeof *d->entries +
@@ -237,7 +256,8 @@ int bag__data_seal(struct bag_data *d, struct err_buf *e)
         return 0;
     }
     if (d->stream) {
-        int rc = bag__stream_seal(d->stream, d->labels.count, e);
+        int rc = d->relay ? bag__relay_drain(d->relay, e) : 0;
+        rc = rc ? rc : bag__stream_seal(d->stream, d->labels.count, e);
         d->is_sealed = rc == 0;
         return rc;
     }

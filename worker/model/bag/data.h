@@ -4,6 +4,7 @@
 
 #include "worker/model/bag/bag.h"
 #include "worker/model/bag/labels.h"
+#include "worker/model/bag/relay.h"
 #include "worker/model/bag/stream.h"
 #include "worker/model/bag/vocab.h"
 
@@ -24,6 +25,8 @@ struct bag_data {
     uint32_t *entries;
     size_t entry_room;
     struct bag_stream *stream; /* one pass: learns what is added; then there are no entries */
+    struct bag_relay *relay;   /* then the stream is in its hands; NULL: in one thread */
+    size_t relay_from;         /* samples before there is one; SIZE_MAX = never */
     bool is_sealed;
 };
 
