@@ -36,7 +36,8 @@ $$;
 -- waiting -> queued, for jobs whose needs are met.
 CREATE OR REPLACE FUNCTION meridian.job_release(p_term bigint, p_ids uuid[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
@@ -57,7 +58,8 @@ END $$;
 -- Jobs that end without an attempt: skipped because of an ancestor, or failed before they could start.
 CREATE OR REPLACE FUNCTION meridian.job_skip(p_term bigint, p_skips jsonb)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job
@@ -105,7 +107,8 @@ $$;
 -- Notes for each parent whose quorum is reached that the time of its stragglers begins.
 CREATE OR REPLACE FUNCTION meridian.job_quorum(p_term bigint, p_ids uuid[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
@@ -170,7 +173,8 @@ END $$;
 
 CREATE OR REPLACE FUNCTION meridian.job_close(p_term bigint, p_ids uuid[])
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;

@@ -42,7 +42,8 @@ END $$;
 -- A report about an attempt that is not the scheduler's newest any more: it changes nothing.
 CREATE OR REPLACE FUNCTION meridian.job_late(p_term bigint, p_job uuid, p_number integer, p_worker text)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM result_refused(p_job, p_number, p_worker, 'result');

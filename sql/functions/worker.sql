@@ -53,7 +53,8 @@ END $$;
 -- Attempts that a supervisor says it has started: dispatched -> running, since p_run_ms ago.
 CREATE OR REPLACE FUNCTION meridian.attempt_started(p_worker text, p_incarnation uuid, p_jobs uuid[],
   p_numbers integer[], p_run_ms bigint[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_new uuid[] := ARRAY(SELECT a.job FROM unnest(p_jobs, p_numbers) AS held (job, number)
     JOIN attempt a ON a.job = held.job AND a.number = held.number
@@ -88,16 +89,19 @@ END $$;
 --   closed  this attempt has ended          fenced  it never was, or is no longer, this worker's
 --   take    given to this worker p_age_ms ago, and not held
 -- The lease of what is only taken goes on with the next renewal, which names it.
+-- The commit is not waited for until it is on disk: a renewal that the server loses ends the lease early, no more.
 CREATE OR REPLACE FUNCTION meridian.lease_renew(p_worker text, p_incarnation uuid, p_mono_ms bigint,
   p_is_draining boolean, p_jobs uuid[], p_numbers integer[], p_run_ms bigint[], p_progress jsonb[],
   p_ttl_ms integer)
 RETURNS TABLE (job uuid, number integer, verdict text, age_ms bigint, kind text, market text, task text,
   region text, spec text, night text, memory_mb integer, time_limit_s integer, threads integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, meridian, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   v_drain boolean;
 BEGIN
+  PERFORM set_config('synchronous_commit', 'off', true);
   UPDATE meridian.worker SET seen_at = clock_timestamp(), mono_ms = p_mono_ms,
     state = CASE WHEN p_is_draining OR drain_requested_at IS NOT NULL THEN 'draining' ELSE 'up' END
   WHERE name = p_worker AND incarnation = p_incarnation
