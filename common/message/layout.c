@@ -53,6 +53,8 @@ bool message__is_absent(const struct message__member *m, const char *base)
         return *(const int *)(const void *)p == 0;
     case MEMBER_IDS:
         return *(const size_t *)(const void *)(base + m->has_offset) == 0;
+    case MEMBER_LIST:
+        return ((const struct message_list *)(const void *)p)->count == 0;
     default:
         return is_integer_absent(m, base);
     }
@@ -91,6 +93,11 @@ static void write_member(struct wire_writer *w, const struct message__member *m,
         write_ids(w, (const struct uuid *)(const void *)p,
                   *(const size_t *)(const void *)(base + m->has_offset));
         break;
+    case MEMBER_LIST: {
+        const struct message_list *list = (const struct message_list *)(const void *)p;
+        wire_write_array_raw(w, (uint32_t)list->count, list->bytes);
+        break;
+    }
     default:
         wire_write_integer(w, message__integer_at(m, p));
         break;
@@ -119,6 +126,8 @@ static bool is_valid(const struct message__member *m, const char *base)
     }
     case MEMBER_IDS:
         return *(const size_t *)(const void *)(base + m->has_offset) <= (size_t)m->max;
+    case MEMBER_LIST:
+        return ((const struct message_list *)(const void *)p)->count <= (size_t)m->max;
     default:
         return message__integer_at(m, p) >= m->min && message__integer_at(m, p) <= m->max;
     }
@@ -188,6 +197,7 @@ static const enum wire_type wire_types[] = {
     [MEMBER_NAME] = WIRE_NAME,  [MEMBER_ID] = WIRE_NAME,       [MEMBER_SPAN] = WIRE_TEXT,
     [MEMBER_BLOB] = WIRE_BYTES, [MEMBER_INT32] = WIRE_INTEGER, [MEMBER_INT64] = WIRE_INTEGER,
     [MEMBER_REAL] = WIRE_REAL,  [MEMBER_CHOICE] = WIRE_TEXT,   [MEMBER_IDS] = WIRE_ARRAY,
+    [MEMBER_LIST] = WIRE_ARRAY,
 };
 
 static struct wire_field field_of(const struct message__member *m, char *base, struct scratch *s)
@@ -214,6 +224,7 @@ static struct wire_field field_of(const struct message__member *m, char *base, s
         f.ret = &s->choice;
         break;
     case MEMBER_IDS:
+    case MEMBER_LIST:
         f.ret = &s->array;
         break;
     default:
@@ -284,6 +295,10 @@ static int settle(const struct message__member *m, const struct scratch *s, char
         return set_choice(m, s->choice, p, e);
     case MEMBER_IDS:
         return set_ids(m, s->array, base, e);
+    case MEMBER_LIST:
+        *(struct message_list *)p =
+            (struct message_list){.bytes = s->array.bytes, .count = s->array.count};
+        return 0;
     case MEMBER_INT32:
     case MEMBER_INT64:
         set_integer(m, s->integer, base);

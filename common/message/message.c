@@ -8,10 +8,7 @@
 
 #include <string.h>
 
-#define LAYOUT(table) ((struct message__layout){(table), sizeof(table) / sizeof *(table)})
-
-/* Whose readers understand a message without anything newer in it. */
-enum { VERSION_FIRST = 1 };
+#define LAYOUT(table) MESSAGE__LAYOUT(table)
 
 static const char *const policies[] = {"", "reject", "keep", "replace", NULL};
 static const char *const outcomes[] = {"",         "succeeded", "failed", "crashed",
@@ -37,23 +34,32 @@ static const char *const pipe_types[] = {"",      "job",      "cancel", "exit", 
 
 #define SUBMISSION(key, kind_of, field, ...)                                                       \
     ROW(message_submission, key, kind_of, field, __VA_ARGS__)
+#define SUBMISSION_ROWS                                                                            \
+    SUBMISSION("kind", NAME, kind, REQUIRED, FROM(1, MESSAGE_KIND_MAX)),                           \
+        SUBMISSION("market", NAME, market, UP_TO(MESSAGE_MARKET_MAX)),                             \
+        SUBMISSION("task", NAME, task, UP_TO(MESSAGE_TASK_MAX)),                                   \
+        SUBMISSION("spec", SPAN, spec, UP_TO(MESSAGE_SPEC_MAX)),                                   \
+        SUBMISSION("priority", INT32, priority, FROM(-1000, 1000),                                 \
+                   HAS(message_submission, has_priority)),                                         \
+        SUBMISSION("after", IDS, after, UP_TO(MESSAGE_AFTER_MAX),                                  \
+                   .has_offset = offsetof(struct message_submission, after_count)),                \
+        SUBMISSION("after_if", NAME, after_if, UP_TO(MESSAGE_AFTER_MAX)),                          \
+        SUBMISSION("after_quorum", INT32, after_quorum, FROM(1, MESSAGE_AFTER_MAX),                \
+                   .omit = OMIT_ZERO),                                                             \
+        SUBMISSION("not_before_ms", INT64, not_before_ms, UP_TO(MESSAGE_TIME_MAX),                 \
+                   HAS(message_submission, has_not_before)),                                       \
+        SUBMISSION("unique", NAME, unique, UP_TO(MESSAGE_UNIQUE_MAX)),                             \
+        SUBMISSION("unique_policy", CHOICE, unique_policy, .choices = policies),                   \
+        SUBMISSION("max_attempts", INT32, max_attempts, FROM(1, 100), .omit = OMIT_ZERO)
+
+static const struct message__member item_members[] = {
+    SUBMISSION("id", ID, id, .is_required = false),
+    SUBMISSION_ROWS,
+};
+
 static const struct message__member submission_members[] = {
     SUBMISSION("id", ID, id, REQUIRED),
-    SUBMISSION("kind", NAME, kind, REQUIRED, FROM(1, MESSAGE_KIND_MAX)),
-    SUBMISSION("market", NAME, market, UP_TO(MESSAGE_MARKET_MAX)),
-    SUBMISSION("task", NAME, task, UP_TO(MESSAGE_TASK_MAX)),
-    SUBMISSION("spec", SPAN, spec, UP_TO(MESSAGE_SPEC_MAX)),
-    SUBMISSION("priority", INT32, priority, FROM(-1000, 1000),
-               HAS(message_submission, has_priority)),
-    SUBMISSION("after", IDS, after, UP_TO(MESSAGE_AFTER_MAX),
-               .has_offset = offsetof(struct message_submission, after_count)),
-    SUBMISSION("after_if", NAME, after_if, UP_TO(MESSAGE_AFTER_MAX)),
-    SUBMISSION("after_quorum", INT32, after_quorum, FROM(1, MESSAGE_AFTER_MAX), .omit = OMIT_ZERO),
-    SUBMISSION("not_before_ms", INT64, not_before_ms, UP_TO(MESSAGE_TIME_MAX),
-               HAS(message_submission, has_not_before)),
-    SUBMISSION("unique", NAME, unique, UP_TO(MESSAGE_UNIQUE_MAX)),
-    SUBMISSION("unique_policy", CHOICE, unique_policy, .choices = policies),
-    SUBMISSION("max_attempts", INT32, max_attempts, FROM(1, 100), .omit = OMIT_ZERO),
+    SUBMISSION_ROWS,
     SUBMISSION("by", NAME, by, REQUIRED, FROM(1, MESSAGE_USER_MAX)),
     SUBMISSION("reply", NAME, reply, UP_TO(MESSAGE_TOKEN_MAX)),
 };
@@ -201,6 +207,11 @@ enum message_policy message_policy_from_name(const char *name)
     return i < MESSAGE_POLICY_COUNT ? (enum message_policy)i : (enum message_policy)0;
 }
 
+struct message__layout message__item_layout(void)
+{
+    return LAYOUT(item_members);
+}
+
 /* What of a submission that cannot be taken is needed to say so to its sender. */
 static void salvage(struct span bytes, struct message_submission *ret)
 {
@@ -219,7 +230,7 @@ static void salvage(struct span bytes, struct message_submission *ret)
     }
 }
 
-static int check_after_if(const struct message_submission *m, struct err_buf *e)
+int message__check_submission(const struct message_submission *m, struct err_buf *e)
 {
     size_t letters = strlen(m->after_if);
     if (letters > 0 && (letters != m->after_count || strspn(m->after_if, "ona") != letters)) {
@@ -237,7 +248,7 @@ int message_decode_submission(struct span bytes, struct message_submission *ret,
 {
     memset(ret, 0, sizeof *ret);
     int rc = message__decode(bytes, LAYOUT(submission_members), ret, e);
-    rc = rc ? rc : check_after_if(ret, e);
+    rc = rc ? rc : message__check_submission(ret, e);
     if (rc) {
         salvage(bytes, ret);
     }
@@ -264,13 +275,13 @@ struct uuid message_submission_id(struct span beginning)
 static int submission_version(const struct message_submission *m)
 {
     bool has_policy = m->unique_policy > MESSAGE_POLICY_REJECT;
-    return m->after_if[0] || m->after_quorum || has_policy ? 2 : VERSION_FIRST;
+    return m->after_if[0] || m->after_quorum || has_policy ? 2 : MESSAGE__VERSION_FIRST;
 }
 
 int message_encode_submission(const struct message_submission *m, struct buf *out,
                               struct err_buf *e)
 {
-    int rc = check_after_if(m, e);
+    int rc = message__check_submission(m, e);
     return rc ? ERR_INVALID
               : message__encode(LAYOUT(submission_members), m, NULL, NULL, submission_version(m),
                                 out, e);
@@ -284,7 +295,7 @@ int message_decode_reply(struct span bytes, struct message_reply *ret, struct er
 
 int message_encode_reply(const struct message_reply *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(reply_members), m, NULL, NULL, VERSION_FIRST, out, e);
+    return message__encode(LAYOUT(reply_members), m, NULL, NULL, MESSAGE__VERSION_FIRST, out, e);
 }
 
 /* What of an offer of a newer version is needed to hand it back. */
@@ -314,7 +325,7 @@ int message_decode_ready(struct span bytes, struct message_ready *ret, struct er
 
 int message_encode_ready(const struct message_ready *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(ready_members), m, NULL, NULL, VERSION_FIRST, out, e);
+    return message__encode(LAYOUT(ready_members), m, NULL, NULL, MESSAGE__VERSION_FIRST, out, e);
 }
 
 int message_decode_report(struct span bytes, struct message_report *ret, struct err_buf *e)
@@ -335,8 +346,8 @@ int message_encode_report(const struct message_report *m, struct buf *out, struc
     if (m->type < MESSAGE_HELLO || m->type >= MESSAGE_REPORT_COUNT) {
         return err_set(e, ERR_INVALID, "field \"type\": not a valid value");
     }
-    return message__encode(report_layout(m->type), m, "type", report_types[m->type], VERSION_FIRST,
-                           out, e);
+    return message__encode(report_layout(m->type), m, "type", report_types[m->type],
+                           MESSAGE__VERSION_FIRST, out, e);
 }
 
 int message_decode_progress(struct span bytes, struct message_progress *ret, struct err_buf *e)
@@ -351,7 +362,7 @@ int message_decode_progress(struct span bytes, struct message_progress *ret, str
 
 int message_encode_progress(const struct message_progress *m, struct buf *out, struct err_buf *e)
 {
-    return message__encode(LAYOUT(progress_members), m, NULL, NULL, VERSION_FIRST, out, e);
+    return message__encode(LAYOUT(progress_members), m, NULL, NULL, MESSAGE__VERSION_FIRST, out, e);
 }
 
 int message_progress_json(const struct message_progress *m, struct buf *out)

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 enum {
-    MESSAGE_VERSION = 2, /* 2: conditions and quorums of after, unique policies */
+    MESSAGE_VERSION = 3, /* 2: conditions and quorums of after, unique policies; 3: bulks */
     MESSAGE_KIND_MAX = 32,
     MESSAGE_MARKET_MAX = 32, /* as in SQL */
     MESSAGE_TASK_MAX = 64,
@@ -44,6 +44,8 @@ enum {
     MESSAGE_NIGHT_MAX = 10,  /* 2026-11-23 */
     MESSAGE_SPEC_MAX = 64 * 1024,
     MESSAGE_SUBMISSION_MAX = 128 * 1024, /* all of it: far above what its fields may take */
+    MESSAGE_BULK_JOBS_MAX = 1000,        /* a commit of some 20 ms */
+    MESSAGE_BULK_MAX = 1024 * 1024,      /* also of what it stands for, repeated jobs written out */
     MESSAGE_RESULT_MAX = 32 * 1024 * 1024,
     MESSAGE_FRAME_MAX = 64 * 1024 * 1024,
 };
@@ -96,6 +98,46 @@ struct uuid message_submission_id(struct span beginning);
 MUST_CHECK int message_encode_submission(const struct message_submission *m, struct buf *out,
                                          struct err_buf *e);
 
+/* Values of a message that are read one by one. Borrowed. */
+struct message_list {
+    struct span bytes;
+    size_t count;
+};
+
+/*
+ * Many submissions as one message (version 3), in the same stream as single ones:
+ *
+ *     {v: 3, id, by, reply, repeat: N, jobs: [{kind, market, spec...}, ...]}
+ *
+ * Each element of jobs is a submission without v, by and reply. One that names no id of its own has
+ * message_bulk_job_id of its place. With repeat there is one element, and it stands for N jobs.
+ */
+struct message_bulk {
+    struct uuid id; /* of the message, and of no job: only its rejection as a whole bears it */
+    char by[MESSAGE_USER_MAX + 1];
+    char reply[MESSAGE_TOKEN_MAX + 1];
+    int32_t repeat; /* 0 = not repeated */
+    struct message_list jobs;
+};
+
+/* Adds a submission (its id may be ""; by and reply are not looked at) to what becomes jobs.bytes;
+ * the caller counts. */
+MUST_CHECK int message_bulk_add(const struct message_submission *m, struct buf *jobs,
+                                struct err_buf *e);
+MUST_CHECK int message_encode_bulk(const struct message_bulk *m, struct buf *out,
+                                   struct err_buf *e);
+/* ERR_NOTFOUND: it is no bulk, but some other message. Otherwise as message_decode_submission, id
+ * and reply included: then all of it is refused. */
+MUST_CHECK int message_decode_bulk(struct span bytes, struct message_bulk *ret, struct err_buf *e);
+/* How many jobs it stands for. */
+size_t message_bulk_count(const struct message_bulk *m);
+/* The id of the job at that place (from 0) unless it has its own: the number behind the bulk's. */
+struct uuid message_bulk_job_id(const struct uuid *bulk, size_t place);
+/* The next element of jobs, which moves on, with by of the bulk; its id "" when it names none.
+ * ERR_NOTFOUND at the end. ERR_PARSE: this one is refused, ret->id set when it could be read. */
+MUST_CHECK int message_bulk_next(struct message_bulk *m, struct message_submission *ret,
+                                 struct err_buf *e);
+
 struct message_reply {
     struct uuid id;
     struct uuid job; /* the job that has the key, when the submission was to keep it; "" = none */
@@ -107,6 +149,32 @@ MUST_CHECK int message_decode_reply(struct span bytes, struct message_reply *ret
                                     struct err_buf *e);
 MUST_CHECK int message_encode_reply(const struct message_reply *m, struct buf *out,
                                     struct err_buf *e);
+
+/* What became of the job at a place of a bulk. */
+struct message_outcome_at {
+    int32_t place;
+    struct uuid job; /* as in message_reply */
+    char state[MESSAGE_STATE_MAX + 1];
+    struct span reason;
+};
+
+/* The answer to a bulk; one that refuses the whole bulk is a message_reply with its id. */
+struct message_bulk_reply {
+    struct uuid id;
+    char state[MESSAGE_STATE_MAX + 1]; /* of every job that is not among others */
+    struct span reason;
+    struct message_list others;
+};
+
+MUST_CHECK int message_bulk_reply_add(const struct message_outcome_at *m, struct buf *others,
+                                      struct err_buf *e);
+MUST_CHECK int message_encode_bulk_reply(const struct message_bulk_reply *m, struct buf *out,
+                                         struct err_buf *e);
+MUST_CHECK int message_decode_bulk_reply(struct span bytes, struct message_bulk_reply *ret,
+                                         struct err_buf *e);
+/* As message_bulk_next, of others. */
+MUST_CHECK int message_bulk_reply_next(struct message_bulk_reply *m, struct message_outcome_at *ret,
+                                       struct err_buf *e);
 
 /* --- scheduler -> supervisor ----------------------------------------------------------------- */
 

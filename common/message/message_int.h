@@ -17,6 +17,7 @@ enum member_type {
     MEMBER_REAL,   /* NAN = absent */
     MEMBER_CHOICE, /* int, an index into choices; 0 = absent */
     MEMBER_IDS,    /* struct uuid[max], their number at has_offset */
+    MEMBER_LIST,   /* struct message_list; none = absent */
 };
 
 /* When an integer is left out. */
@@ -33,6 +34,9 @@ struct message__member {
     const char *const *choices; /* NULL-ended, from 1 */
 };
 
+/* Whose readers understand a message without anything newer in it. */
+enum { MESSAGE__VERSION_FIRST = 1, MESSAGE__VERSION_BULK = 3 };
+
 /* With "v" and "type" or "t", which are read by themselves. */
 enum { MEMBERS_MAX = 24 };
 
@@ -40,6 +44,13 @@ struct message__layout {
     const struct message__member *members;
     size_t count;
 };
+
+#define MESSAGE__LAYOUT(table) ((struct message__layout){(table), sizeof(table) / sizeof *(table)})
+
+/* Of a submission inside a bulk: what the bulk says for all of them is left out. */
+struct message__layout message__item_layout(void);
+/* What of a submission belongs together. */
+MUST_CHECK int message__check_submission(const struct message_submission *m, struct err_buf *e);
 
 /* Whether a member is left out of the message at base. */
 bool message__is_absent(const struct message__member *m, const char *base);

@@ -28,10 +28,8 @@ static void element_done(struct cut *c, uint64_t more)
 /* How many bytes of a bulk of that length pass. */
 static uint64_t allowed(const struct cut *c, uint64_t length)
 {
-    if (c->reply_max > 0 && length > CUT_ID_MAX && c->passed + length > c->reply_max) {
-        return 0;
-    }
-    return c->bulk_max > 0 && length > c->bulk_max ? c->bulk_max + 1 : length;
+    uint64_t kept = c->bulk_max > 0 && length > c->bulk_max ? c->bulk_max + 1 : length;
+    return c->reply_max > 0 && length > CUT_ID_MAX && c->passed + kept > c->reply_max ? 0 : kept;
 }
 
 /* "$12" or "*-1" and CR LF, as the protocol has it. */

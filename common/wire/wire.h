@@ -59,6 +59,8 @@ void wire_write_array(struct wire_writer *w);
 void wire_write_end(struct wire_writer *w);
 /* An array header for exactly count values that follow at this level; no wire_write_end. */
 void wire_write_array_of(struct wire_writer *w, uint32_t count);
+/* An array of count elements that are MessagePack already (not checked). */
+void wire_write_array_raw(struct wire_writer *w, uint32_t count, struct span elements);
 void wire_write_key(struct wire_writer *w, const char *key);
 void wire_write_text(struct wire_writer *w, struct span text);
 void wire_write_bytes(struct wire_writer *w, struct span bytes);

@@ -118,6 +118,18 @@ void wire_write_array_of(struct wire_writer *w, uint32_t count)
     (void)msgpack_pack_array(&p, count); /* failures are kept in w->rc, here and below */
 }
 
+void wire_write_array_raw(struct wire_writer *w, uint32_t count, struct span elements)
+{
+    if (!begin(w)) {
+        return;
+    }
+    msgpack_packer p = packer(w);
+    (void)msgpack_pack_array(&p, count);
+    if (w->rc == 0 && elements.length > 0) {
+        w->rc = buf_add(w->out, elements.data, elements.length);
+    }
+}
+
 void wire_write_key(struct wire_writer *w, const char *key)
 {
     wire_write_text(w, span_of(key));

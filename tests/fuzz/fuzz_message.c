@@ -70,6 +70,52 @@ static void try_message(uint8_t which, struct span bytes)
     buf_close(&second);
 }
 
+/* What a bulk's elements decode to makes the same elements again. */
+static void try_bulk(struct span bytes)
+{
+    static struct message_submission m;
+    struct message_bulk bulk;
+    struct err_buf e = {{0}};
+    int rc = message_decode_bulk(bytes, &bulk, &e);
+    if (rc) {
+        CHECK(rc == ERR_NOTFOUND || e.text[0] != '\0');
+        return;
+    }
+    struct buf jobs;
+    struct buf out;
+    buf_init(&jobs, OUT_MAX);
+    buf_init(&out, OUT_MAX);
+    struct message_bulk again = bulk;
+    CHECK(message_encode_bulk(&bulk, &out, &e) == 0);
+    again.jobs = (struct message_list){.count = 0};
+    while ((rc = message_bulk_next(&bulk, &m, &e)) != ERR_NOTFOUND) {
+        if (rc == 0) {
+            CHECK(message_bulk_add(&m, &jobs, &e) == 0);
+            again.jobs.count++;
+        }
+    }
+    again.jobs.bytes = buf_span(&jobs);
+    if (again.jobs.count == 1 || (again.jobs.count > 0 && !again.repeat)) {
+        buf_reset(&out);
+        rc = message_encode_bulk(&again, &out, &e);
+        CHECK(rc == 0 || rc == ERR_INVALID); /* written out it may be longer than it was */
+        CHECK(rc || message_decode_bulk(buf_span(&out), &bulk, &e) == 0);
+    }
+    buf_close(&out);
+    buf_close(&jobs);
+}
+
+static void try_bulk_reply(struct span bytes)
+{
+    struct message_bulk_reply reply;
+    struct message_outcome_at at;
+    struct err_buf e = {{0}};
+    if (message_decode_bulk_reply(bytes, &reply, &e) == 0) {
+        while (message_bulk_reply_next(&reply, &at, &e) != ERR_NOTFOUND) {
+        }
+    }
+}
+
 /* The bytes as a pipe, in pieces whose sizes they name themselves. */
 static void try_pipe(struct span bytes)
 {
@@ -102,10 +148,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size > 0 && data[0] % 6 == 5) {
-        try_pipe(span_make(data + 1, size - 1));
+    enum { PIPE = 5, BULK, BULK_REPLY, CHOICES };
+    uint8_t which = size > 0 ? data[0] % CHOICES : 0;
+    struct span bytes = size > 0 ? span_make(data + 1, size - 1) : (struct span){0};
+    if (size > 0 && which == PIPE) {
+        try_pipe(bytes);
+    } else if (size > 0 && which == BULK) {
+        try_bulk(bytes);
+    } else if (size > 0 && which == BULK_REPLY) {
+        try_bulk_reply(bytes);
     } else if (size > 0) {
-        try_message(data[0] % 6, span_make(data + 1, size - 1));
+        try_message(which, bytes);
     }
     return 0;
 }

@@ -142,7 +142,7 @@ static void test_message_refusals_name_field_and_keep_id(void **state)
     expect_refusal(1, "id", span_of("0123456789ABCDEF0123456789ABCDEF0123"), 0, ERR_PARSE,
                    "field \"id\": not an id (8-4-4-4-12 lower-case hex digits)");
     expect_refusal(9, "x", none, 1, ERR_UNSUPPORTED,
-                   "message version 9: this program knows up to version 2; update it");
+                   "message version 9: this program knows up to version 3; update it");
     expect_refusal(0, "x", none, 1, ERR_PARSE, "field \"v\": not within 1 and 2147483647");
     static char large[MESSAGE_SPEC_MAX + 1];
     memset(large, ' ', sizeof large);
@@ -166,6 +166,205 @@ static void test_message_encode_refuses_too(void **state)
     assert_int_equal(message_encode_submission(&m, &out, &e), ERR_INVALID);
     assert_string_equal(e.text, "field \"id\": missing");
     assert_int_equal(out.length, 0);
+    buf_close(&out);
+}
+
+/* A bulk of jobs as written by version 3, its by and ids included. */
+static void encode_bulk(struct buf *out, int32_t repeat, size_t count)
+{
+    struct buf jobs;
+    buf_init(&jobs, OUT_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct message_submission m = submission();
+        m.id.text[0] = '\0';
+        m.priority = (int32_t)i;
+        if (i == 1) {
+            m.id = id(ID_B);
+            m.after_count = 0;
+        }
+        assert_int_equal(message_bulk_add(&m, &jobs, NULL), 0);
+    }
+    struct message_bulk bulk = {.id = id(ID_A),
+                                .by = "anna",
+                                .reply = "token",
+                                .repeat = repeat,
+                                .jobs = {buf_span(&jobs), count}};
+    struct err_buf e = {{0}};
+    assert_int_equal(message_encode_bulk(&bulk, out, &e), 0);
+    buf_close(&jobs);
+}
+
+/* A bulk keeps its jobs in order, with the bulk's submitter and their own ids. */
+static void test_message_bulk_round_trip(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, OUT_MAX);
+    encode_bulk(&out, 0, 3);
+    struct message_bulk bulk;
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, NULL), 0);
+    assert_string_equal(bulk.id.text, ID_A);
+    assert_string_equal(bulk.reply, "token");
+    assert_int_equal(message_bulk_count(&bulk), 3);
+    struct message_submission m;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(message_bulk_next(&bulk, &m, NULL), 0);
+        assert_int_equal(m.priority, i);
+        assert_string_equal(m.by, "anna");
+        assert_string_equal(m.unique, "nightly/de-DE");
+        assert_string_equal(m.id.text, i == 1 ? ID_B : "");
+    }
+    assert_int_equal(message_bulk_next(&bulk, &m, NULL), ERR_NOTFOUND);
+    buf_close(&out);
+}
+
+/* The jobs of a bulk are numbered behind its own id, which none of them has. */
+static void test_message_bulk_ids_follow_each_other(void **state)
+{
+    (void)state;
+    struct uuid bulk = id("01234567-89ab-7cde-8f01-fffffffffffe");
+    assert_string_equal(message_bulk_job_id(&bulk, 0).text, "01234567-89ab-7cde-8f01-ffffffffffff");
+    assert_string_equal(message_bulk_job_id(&bulk, 1).text, "01234567-89ab-7cde-8f01-000000000000");
+    assert_string_equal(message_bulk_job_id(&bulk, 999).text,
+                        "01234567-89ab-7cde-8f01-0000000003e6");
+}
+
+/* One job may stand for many, up to what a bulk may hold. */
+static void test_message_bulk_repeats_one_job(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, OUT_MAX);
+    encode_bulk(&out, 1000, 1);
+    struct message_bulk bulk;
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, NULL), 0);
+    assert_int_equal(message_bulk_count(&bulk), 1000);
+    struct err_buf e = {{0}};
+    bulk.jobs.count = 2;
+    assert_int_equal(message_encode_bulk(&bulk, &out, &e), ERR_INVALID);
+    assert_string_equal(e.text, "field \"repeat\": of 2 jobs, where it goes with one");
+    static char large[MESSAGE_SPEC_MAX];
+    struct message_submission m = submission();
+    struct buf jobs;
+    buf_init(&jobs, OUT_MAX);
+    memset(large, ' ', sizeof large);
+    m.spec = span_make(large, sizeof large);
+    assert_int_equal(message_bulk_add(&m, &jobs, NULL), 0);
+    bulk.jobs = (struct message_list){buf_span(&jobs), 1};
+    assert_int_equal(message_encode_bulk(&bulk, &out, &e), ERR_INVALID);
+    assert_non_null(strstr(e.text, "bytes written out, the limit is 1048576"));
+    bulk.repeat = 15;
+    assert_int_equal(message_encode_bulk(&bulk, &out, &e), 0);
+    buf_close(&jobs);
+    buf_close(&out);
+}
+
+/* Writes a bulk of that version with one job of that priority. */
+static void write_bulk(struct buf *out, int version, int64_t priority)
+{
+    struct wire_writer w;
+    wire_writer_init(&w, out);
+    wire_write_map(&w);
+    const char *const texts[][2] = {
+        {"id", ID_A}, {"reply", "token"}, {"kind", "noop"}, {"by", "me"}};
+    wire_write_key(&w, "v");
+    wire_write_integer(&w, version);
+    for (size_t i = 0; i < 4; i++) {
+        wire_write_key(&w, texts[i][0]);
+        wire_write_text(&w, span_of(texts[i][1]));
+    }
+    wire_write_key(&w, "jobs");
+    wire_write_array_of(&w, 1);
+    wire_write_map(&w);
+    wire_write_key(&w, "id");
+    wire_write_text(&w, span_of(ID_B));
+    wire_write_key(&w, "kind");
+    wire_write_text(&w, span_of("noop"));
+    wire_write_key(&w, "priority");
+    wire_write_integer(&w, priority);
+    wire_write_end(&w);
+    wire_write_end(&w);
+    assert_int_equal(wire_writer_finish(&w), 0);
+}
+
+/* A job of a bulk that cannot be taken still says who it is, and where it is wrong. */
+static void test_message_bulk_job_is_refused_alone(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, OUT_MAX);
+    write_bulk(&out, 3, 5000);
+    struct message_bulk bulk;
+    struct message_submission m;
+    struct err_buf e = {{0}};
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, &e), 0);
+    assert_int_equal(message_bulk_next(&bulk, &m, &e), ERR_PARSE);
+    assert_string_equal(e.text, "field \"priority\": not within -1000 and 1000");
+    assert_string_equal(m.id.text, ID_B);
+    assert_string_equal(m.by, "me");
+    assert_int_equal(message_bulk_next(&bulk, &m, &e), ERR_NOTFOUND);
+    buf_close(&out);
+}
+
+/* Messages of the previous version are no bulks, whatever else is in them; those of a newer one are
+ * refused by it, and still say whose they are. */
+static void test_message_bulk_of_other_versions(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, OUT_MAX);
+    struct message_bulk bulk;
+    struct message_submission m;
+    struct err_buf e = {{0}};
+    write_bulk(&out, 2, 0);
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, &e), ERR_NOTFOUND);
+    assert_int_equal(message_decode_submission(buf_span(&out), &m, &e), 0);
+    assert_string_equal(m.kind, "noop");
+    buf_reset(&out);
+    write_bulk(&out, 4, 0);
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, &e), ERR_UNSUPPORTED);
+    assert_string_equal(e.text, "message version 4: this program knows up to version 3; update it");
+    assert_string_equal(bulk.id.text, ID_A);
+    assert_string_equal(bulk.reply, "token");
+    buf_reset(&out);
+    m = submission();
+    assert_int_equal(message_encode_submission(&m, &out, &e), 0);
+    assert_int_equal(message_decode_bulk(buf_span(&out), &bulk, &e), ERR_NOTFOUND);
+    assert_int_equal(message_decode_bulk(span_of("\xc1"), &bulk, &e), ERR_NOTFOUND);
+    buf_close(&out);
+}
+
+/* The reply to a bulk: one outcome for most, and those that differ; without any it is a reply that
+ * the previous version reads. */
+static void test_message_bulk_reply_round_trip(void **state)
+{
+    (void)state;
+    struct buf out, others;
+    buf_init(&out, OUT_MAX);
+    buf_init(&others, OUT_MAX);
+    struct message_outcome_at at = {.place = 7,
+                                    .job = id(ID_B),
+                                    .state = "rejected",
+                                    .reason = span_of("spec.epochs: 0 is below 1")};
+    struct message_bulk_reply m = {.id = id(ID_A), .state = "queued"}, back;
+    struct message_reply plain;
+    assert_int_equal(message_encode_bulk_reply(&m, &out, NULL), 0);
+    assert_int_equal(message_decode_reply(buf_span(&out), &plain, NULL), 0);
+    assert_string_equal(plain.state, "queued");
+    buf_reset(&out);
+    assert_int_equal(message_bulk_reply_add(&at, &others, NULL), 0);
+    m.others = (struct message_list){buf_span(&others), 1};
+    assert_int_equal(message_encode_bulk_reply(&m, &out, NULL), 0);
+    assert_int_equal(message_decode_bulk_reply(buf_span(&out), &back, NULL), 0);
+    assert_string_equal(back.state, "queued");
+    memset(&at, 0, sizeof at);
+    assert_int_equal(message_bulk_reply_next(&back, &at, NULL), 0);
+    assert_int_equal(at.place, 7);
+    assert_string_equal(at.job.text, ID_B);
+    assert_string_equal(at.state, "rejected");
+    assert_true(span_is(at.reason, "spec.epochs: 0 is below 1"));
+    assert_int_equal(message_bulk_reply_next(&back, &at, NULL), ERR_NOTFOUND);
+    buf_close(&others);
     buf_close(&out);
 }
 
@@ -458,6 +657,12 @@ int main(void)
         cmocka_unit_test(test_message_submission_minimal),
         cmocka_unit_test(test_message_refusals_name_field_and_keep_id),
         cmocka_unit_test(test_message_encode_refuses_too),
+        cmocka_unit_test(test_message_bulk_round_trip),
+        cmocka_unit_test(test_message_bulk_ids_follow_each_other),
+        cmocka_unit_test(test_message_bulk_repeats_one_job),
+        cmocka_unit_test(test_message_bulk_job_is_refused_alone),
+        cmocka_unit_test(test_message_bulk_of_other_versions),
+        cmocka_unit_test(test_message_bulk_reply_round_trip),
         cmocka_unit_test(test_message_reply_and_ready_round_trip),
         cmocka_unit_test(test_message_reports_round_trip),
         cmocka_unit_test(test_message_progress_round_trip),
