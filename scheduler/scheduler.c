@@ -34,6 +34,8 @@ enum {
     CALLS_MAX = 8192,
     /* Results in one reply: two of the largest. Those behind them come again in three seconds. */
     REPORTS_BYTES_MAX = 2 * MESSAGE_RESULT_MAX + 65536,
+    BULK_HEAD_MAX = 4096, /* of a bulk beside its jobs */
+    INTAKE_BYTES_MAX = 8 * MESSAGE_BULK_MAX, /* of one read; more waits in redis */
     CLIENTS = 5,
     BEAT_MS = 500,     /* how often the loop's lag is looked at */
     SILENT_MS = 10000, /* a leader that heard nothing from the record for so long is not well */
@@ -424,7 +426,8 @@ static int open_clients(struct scheduler *s, struct err_buf *e)
     s->clients_open += rc == 0;
     redis.on_state = NULL;
     redis.name = "meridian-scheduler-intake";
-    redis.bulk_bytes_max = MESSAGE_SUBMISSION_MAX;
+    redis.bulk_bytes_max = MESSAGE_BULK_MAX + BULK_HEAD_MAX;
+    redis.reply_bytes_max = INTAKE_BYTES_MAX;
     rc = rc ? rc : redis_new(&s->redis_intake, &s->loop, &redis, e);
     s->clients_open += rc == 0;
     redis.name = "meridian-scheduler-report";

@@ -7,6 +7,7 @@
 #include "scheduler/intake/batch.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <uv.h>
 
 enum {
@@ -18,13 +19,30 @@ enum {
     /* How often pending entries are looked for again: another scheduler, deposed in the middle of a
      * read, may have left some behind. */
     OWN_EVERY_MS = 5000,
-    REPLY_BYTES_MAX = 4096
+    REPLY_BYTES_MAX = 2 * MESSAGE_BULK_MAX, /* every job of a bulk with the longest reason */
+    /* Batches under way: while the record works on one the next is read and checked. */
+    FLIGHTS = 2,
+    RANGES_MAX = 2 * 12, /* halves of halves of BATCH_JOBS_MAX */
 };
 
 /* A reply that nobody fetches goes by itself. */
 #define REPLY_TTL_S "120"
 
-enum intake_state { INTAKE_STOPPED, INTAKE_READING, INTAKE_ADMITTING };
+enum intake_state { INTAKE_STOPPED, INTAKE_READING };
+
+/* Jobs from..to-1 of a batch, to be admitted together. */
+struct range {
+    size_t from, to;
+};
+
+struct flight {
+    struct intake *in;
+    bool is_open;
+    bool is_reduced; /* a job was refused alone, and now goes without what it says */
+    struct batch batch;
+    struct range todo[RANGES_MAX]; /* the last is under way */
+    size_t todo_count;
+};
 
 struct intake {
     struct intake_options options;
@@ -34,13 +52,14 @@ struct intake {
     bool is_waiting;        /* for an answer of the blocking client */
     bool is_stale;          /* that answer belongs to a time before intake_stop */
     bool reads_own;         /* what is pending, rather than what is new */
+    bool has_bulks;         /* the last read had: a bulk is enough for a batch */
+    bool has_left;          /* entries of the read at hand that found no room: pending */
     int64_t own_at_ms;      /* when pending entries were last looked for */
     int64_t complain_at_ms; /* not before */
     int64_t newer_at_ms;    /* the same, of submissions of a newer version */
-    struct batch batch;
-    bool is_single;  /* the batch was refused: one by one */
-    bool is_reduced; /* and this one was refused alone, too */
-    size_t at;       /* of the one by one */
+    char own_after[BATCH_ENTRY_ID_SIZE]; /* pending entries behind it have not been looked at */
+    struct flight flights[FLIGHTS];
+    struct flight *reading; /* which the read at hand fills */
 };
 
 static void read_next(struct intake *in);
@@ -63,46 +82,114 @@ static void harmless(int rc)
     }
 }
 
+static struct flight *free_flight(struct intake *in, size_t *ret_open)
+{
+    struct flight *found = NULL;
+    *ret_open = 0;
+    for (size_t i = 0; i < FLIGHTS; i++) {
+        if (in->flights[i].is_open) {
+            ++*ret_open;
+        } else {
+            found = &in->flights[i];
+        }
+    }
+    return found;
+}
+
 /* --- replies --------------------------------------------------------------------------------- */
 
-static void send_reply(struct intake *in, const struct batch_item *item, const char *state,
-                       struct span reason, struct core_id kept)
+static void send_reply(struct intake *in, const struct batch_entry *entry, struct span bytes)
 {
-    struct message_reply m = {.id = core_id_format(item->submission.id), .reason = reason};
-    if (!core_id_is_none(kept)) {
-        m.job = core_id_format(kept);
+    char key[KEY_SIZE];
+    (void)snprintf(key, sizeof key, "{%s}:reply:%s", in->options.prefix, entry->reply);
+    const struct span push[] = {span_of("RPUSH"), span_of(key), bytes};
+    /* A client that misses its reply sends the submission again and is answered then. */
+    harmless(redis_send(in->options.redis, push, 3, 0, NULL, NULL));
+    harmless(REDIS_CALL(in->options.redis, NULL, NULL, "EXPIRE", key, REPLY_TTL_S));
+}
+
+static struct uuid kept_of(const struct batch_outcome *o)
+{
+    return core_id_is_none(o->kept) ? (struct uuid){.text = ""} : core_id_format(o->kept);
+}
+
+static int write_single(const struct batch_entry *entry, const struct batch_outcome *o,
+                        struct buf *out, struct err_buf *e)
+{
+    struct message_reply m = {.id = entry->message, .job = kept_of(o)};
+    (void)snprintf(m.state, sizeof m.state, "%s", core_state_name(o->state));
+    if (o->reason) {
+        m.reason = span_of(o->reason);
     }
-    (void)snprintf(m.state, sizeof m.state, "%s", state);
-    struct buf out;
-    buf_init(&out, REPLY_BYTES_MAX);
+    return message_encode_reply(&m, out, e);
+}
+
+static bool is_alike(const struct batch_outcome *a, const struct batch_outcome *b)
+{
+    const char *x = a->reason ? a->reason : "", *y = b->reason ? b->reason : "";
+    return a->state == b->state && strcmp(x, y) == 0 && core_id_is_none(b->kept);
+}
+
+/* The first job's outcome stands for all that are alike; the others are listed. */
+static int write_bulk(const struct batch_entry *entry, const struct batch_outcome *o,
+                      struct buf *others, struct buf *out, struct err_buf *e)
+{
+    struct message_bulk_reply m = {.id = entry->message};
+    int rc = 0;
+    for (size_t i = 0; i < entry->count && rc == 0; i++) {
+        if (is_alike(&o[0], &o[i])) {
+            continue;
+        }
+        struct message_outcome_at at = {.place = (int32_t)i, .job = kept_of(&o[i])};
+        (void)snprintf(at.state, sizeof at.state, "%s", core_state_name(o[i].state));
+        if (o[i].reason) {
+            at.reason = span_of(o[i].reason);
+        }
+        rc = message_bulk_reply_add(&at, others, e);
+        m.others.count++;
+    }
+    (void)snprintf(m.state, sizeof m.state, "%s", core_state_name(o[0].state));
+    if (o[0].reason) {
+        m.reason = span_of(o[0].reason);
+    }
+    m.others.bytes = buf_span(others);
+    return rc ? rc : message_encode_bulk_reply(&m, out, e);
+}
+
+static bool is_known(const struct batch_entry *entry, const struct batch_outcome *o)
+{
+    bool is_known = entry->count > 0;
+    for (size_t i = 0; i < entry->count; i++) {
+        is_known = is_known && o[i].state != CORE_STATE_UNKNOWN;
+    }
+    return is_known;
+}
+
+static void reply(struct intake *in, const struct batch *b, const struct batch_entry *entry)
+{
+    const struct batch_outcome *o = &b->outcomes[entry->first];
+    if (!entry->reply[0] || !is_known(entry, o)) {
+        return;
+    }
+    struct buf out, others;
     struct err_buf e = {{0}};
-    if (message_encode_reply(&m, &out, &e) == 0) {
-        char key[KEY_SIZE];
-        (void)snprintf(key, sizeof key, "{%s}:reply:%s", in->options.prefix, item->reply);
-        const struct span push[] = {span_of("RPUSH"), span_of(key), buf_span(&out)};
-        /* A client that misses its reply sends the submission again and is answered then. */
-        harmless(redis_send(in->options.redis, push, 3, 0, NULL, NULL));
-        harmless(REDIS_CALL(in->options.redis, NULL, NULL, "EXPIRE", key, REPLY_TTL_S));
+    buf_init(&out, REPLY_BYTES_MAX);
+    buf_init(&others, REPLY_BYTES_MAX);
+    int rc =
+        entry->is_bulk ? write_bulk(entry, o, &others, &out, &e) : write_single(entry, o, &out, &e);
+    if (rc) {
+        log_warn("could not reply: %s submission=%s", e.text, entry->message.text);
     } else {
-        log_warn("could not reply: %s job=%s", e.text, m.id.text);
+        send_reply(in, entry, buf_span(&out));
     }
+    buf_close(&others);
     buf_close(&out);
 }
 
-static void reply_row(struct intake *in, const struct batch_item *item,
-                      const struct core_admitted *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (core_id_equals(rows[i].id, item->submission.id)) {
-            send_reply(in, item, core_state_name(rows[i].state), rows[i].error_text, rows[i].kept);
-            return;
-        }
-    }
-}
+/* --- admission ------------------------------------------------------------------------------- */
 
-/* --- the stream ------------------------------------------------------------------------------ */
-
-static void forget_entries(struct intake *in, const char *command, const char *group)
+static void forget_entries(struct intake *in, const struct batch *b, const char *command,
+                           const char *group)
 {
     const char *args[BATCH_MAX + 3];
     size_t count = 0;
@@ -111,106 +198,95 @@ static void forget_entries(struct intake *in, const char *command, const char *g
     if (group) {
         args[count++] = group;
     }
-    for (size_t i = 0; i < in->batch.count; i++) {
-        args[count++] = in->batch.items[i].entry;
+    for (size_t i = 0; i < b->entry_count; i++) {
+        args[count++] = b->entries[i].id;
     }
     /* When this is lost the entries are read again, and answered as known. */
     harmless(redis_send_texts(in->options.redis, args, count, 0, NULL, NULL));
 }
 
-static void batch_done(struct intake *in)
+static void flight_done(struct flight *f)
 {
-    forget_entries(in, "XACK", "scheduler");
-    forget_entries(in, "XDEL", NULL);
-    batch_close(&in->batch);
-    in->state = INTAKE_READING;
+    struct intake *in = f->in;
+    forget_entries(in, &f->batch, "XACK", "scheduler");
+    forget_entries(in, &f->batch, "XDEL", NULL);
+    for (size_t i = 0; i < f->batch.entry_count; i++) {
+        reply(in, &f->batch, &f->batch.entries[i]);
+    }
+    batch_reset(&f->batch);
+    f->is_open = false;
     read_next(in);
 }
 
-static void drop_unrecordable(struct intake *in)
+static void admit_next(struct flight *f)
 {
-    for (size_t i = 0; i < in->batch.count; i++) {
-        struct batch_item *item = &in->batch.items[i];
-        if (!item->is_recordable) {
-            log_warn("a submission without a readable id is dropped: %s entry=%s",
-                     item->reason.text, item->entry);
-        }
-    }
+    if (f->todo_count == 0) {
+        flight_done(f);
+    } else if (core_is_ready(f->in->options.core)) {
+        const struct range *r = &f->todo[f->todo_count - 1];
+        core_admit(f->in->options.core, &f->batch.jobs[r->from], r->to - r->from, f);
+    } /* else the owner stops us, and what is pending is read again */
 }
 
-static void admit_all(struct intake *in)
+static void admit_all(struct flight *f)
 {
-    struct core_submission jobs[BATCH_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < in->batch.count; i++) {
-        if (in->batch.items[i].is_recordable) {
-            jobs[count++] = in->batch.items[i].submission;
-        }
+    f->is_open = true;
+    f->is_reduced = false;
+    f->todo_count = 0;
+    if (f->batch.count > 0) {
+        f->todo[f->todo_count++] = (struct range){0, f->batch.count};
     }
-    in->is_single = false;
-    if (count == 0) {
-        batch_done(in);
+    admit_next(f);
+}
+
+/* A range of one was refused: without what it says, then not at all. */
+static void single_refused(struct flight *f, size_t job, int status)
+{
+    batch_reduce(&f->batch, job, err_text(status));
+    if (!f->is_reduced) {
+        f->is_reduced = true;
         return;
     }
-    core_admit(in->options.core, jobs, count, in);
+    const struct core_submission *s = &f->batch.jobs[job];
+    log_error("a submission can be neither admitted nor recorded as rejected: %s job=%s",
+              err_text(status), core_id_format(s->id).text);
+    f->batch.outcomes[job] =
+        (struct batch_outcome){.state = CORE_STATE_REJECTED, .reason = s->error_text};
+    f->is_reduced = false;
+    f->todo_count--;
 }
 
-static void admit_single(struct intake *in)
+/* Refused as a whole: whom it is about is found by halves. */
+static void refused(struct flight *f, int status)
 {
-    while (in->at < in->batch.count && !in->batch.items[in->at].is_recordable) {
-        in->at++;
-    }
-    if (in->at == in->batch.count) {
-        batch_done(in);
+    struct range r = f->todo[f->todo_count - 1];
+    size_t middle = r.from + (r.to - r.from) / 2;
+    if (r.to - r.from == 1) {
+        single_refused(f, r.from, status);
         return;
     }
-    core_admit(in->options.core, &in->batch.items[in->at].submission, 1, in);
+    CHECK(f->todo_count < RANGES_MAX);
+    f->todo[f->todo_count - 1] = (struct range){middle, r.to};
+    f->todo[f->todo_count++] = (struct range){r.from, middle};
 }
 
-static void single_refused(struct intake *in, int status)
+void intake_admitted(void *cookie, int status, const struct core_admitted *rows, size_t count)
 {
-    struct batch_item *item = &in->batch.items[in->at];
-    if (!in->is_reduced) {
-        in->is_reduced = true;
-        batch_reduce(item, err_text(status));
+    struct flight *f = cookie;
+    if (!f->is_open) {
+        return;
+    }
+    if (status) {
+        refused(f, status);
     } else {
-        log_error("a submission can be neither admitted nor recorded as rejected: %s job=%s",
-                  err_text(status), core_id_format(item->submission.id).text);
-        send_reply(in, item, "rejected", span_of(item->reason.text), (struct core_id){0, 0});
-        in->is_reduced = false;
-        in->at++;
+        const struct range *r = &f->todo[--f->todo_count];
+        batch_note(&f->batch, r->from, r->to, rows, count);
+        f->is_reduced = false;
     }
-    admit_single(in);
+    admit_next(f);
 }
 
-void intake_admitted(struct intake *in, int status, const struct core_admitted *rows, size_t count)
-{
-    if (in->state != INTAKE_ADMITTING) {
-        return;
-    }
-    if (!in->is_single && status == 0) {
-        for (size_t i = 0; i < in->batch.count; i++) {
-            if (in->batch.items[i].reply[0]) {
-                reply_row(in, &in->batch.items[i], rows, count);
-            }
-        }
-        batch_done(in);
-    } else if (!in->is_single) {
-        in->is_single = true;
-        in->is_reduced = false;
-        in->at = 0;
-        admit_single(in);
-    } else if (status) {
-        single_refused(in, status);
-    } else {
-        if (in->batch.items[in->at].reply[0]) {
-            reply_row(in, &in->batch.items[in->at], rows, count);
-        }
-        in->is_reduced = false;
-        in->at++;
-        admit_single(in);
-    }
-}
+/* --- the stream ------------------------------------------------------------------------------ */
 
 /* Left pending: in a rolling upgrade the new leader takes it, else this one rejects it in the end.
  */
@@ -224,10 +300,18 @@ static void note_newer(struct intake *in, const struct redis_entry *entry)
     }
 }
 
+/* An entry that finds no room stays pending and is read again, with those behind it. So is one that
+ * arrives empty behind others, for the bound of a reply may have emptied it. */
 static void on_entry(const struct redis_entry *entry, void *data)
 {
     struct intake *in = data;
-    int rc = batch_add(&in->batch, entry->id, entry->message);
+    struct batch *b = &in->reading->batch;
+    bool is_cut = entry->message.data && entry->message.length == 0 && b->entry_count > 0;
+    int rc = in->has_left || is_cut ? ERR_LIMIT : batch_add(b, entry->id, entry->message);
+    if (rc == ERR_LIMIT) {
+        in->has_left = true;
+        return;
+    }
     if (rc == ERR_UNSUPPORTED) {
         note_newer(in, entry);
     } else if (rc) {
@@ -235,29 +319,29 @@ static void on_entry(const struct redis_entry *entry, void *data)
         log_warn("could not take a submission: %s entry=%.*s", err_text(rc), (int)entry->id.length,
                  entry->id.data);
     }
+    (void)snprintf(in->own_after, sizeof in->own_after, "%.*s", (int)entry->id.length,
+                   entry->id.data);
 }
 
 static void take_entries(struct intake *in, const struct redis_reply *reply)
 {
-    if (batch_init(&in->batch)) {
+    size_t open;
+    struct flight *f = free_flight(in, &open);
+    if (!f->batch.entries && batch_init(&f->batch)) {
         log_warn("out of memory: submissions wait in redis");
+        in->reads_own = true;
         again_later(in);
         return;
     }
+    in->reading = f;
+    in->has_left = false;
     size_t count = redis_read_entries(reply, on_entry, in);
-    if (in->batch.count == 0) {
-        batch_close(&in->batch);
-        in->reads_own = false;
-        if (count > 0) {
-            again_later(in);
-        } else {
-            read_next(in);
-        }
-        return;
+    in->has_bulks = f->batch.has_bulk;
+    in->reads_own = (in->reads_own && count > 0) || in->has_left;
+    if (f->batch.entry_count > 0) {
+        admit_all(f);
     }
-    in->state = INTAKE_ADMITTING;
-    drop_unrecordable(in);
-    admit_all(in);
+    read_next(in);
 }
 
 /* Redis itself says no (a key of another type, no rights): that does not pass by waiting. */
@@ -322,23 +406,34 @@ static void on_read(int rc, const struct redis_reply *reply, void *data)
     }
 }
 
-static void read_next(struct intake *in)
+/* Pending entries are read when nothing is under way, for what is under way is pending too. */
+static bool may_read(struct intake *in)
 {
-    if (in->state != INTAKE_READING || in->is_waiting) {
-        return;
+    size_t open;
+    if (in->state != INTAKE_READING || in->is_waiting || !free_flight(in, &open)) {
+        return false;
     }
     if (!redis_is_ready(in->options.blocking) || !core_is_ready(in->options.core)) {
         again_later(in);
-        return;
+        return false;
     }
     int64_t now = clock_mono_ms();
-    if (now - in->own_at_ms >= OWN_EVERY_MS) {
+    if (now - in->own_at_ms >= OWN_EVERY_MS && !in->reads_own) {
         in->own_at_ms = now;
         in->reads_own = true;
+        (void)snprintf(in->own_after, sizeof in->own_after, "0");
+    }
+    return open == 0 || !in->reads_own;
+}
+
+static void read_next(struct intake *in)
+{
+    if (!may_read(in)) {
+        return;
     }
     char block[16], count[16];
     (void)snprintf(block, sizeof block, "%d", BLOCK_MS);
-    (void)snprintf(count, sizeof count, "%d", BATCH_MAX);
+    (void)snprintf(count, sizeof count, "%d", in->has_bulks ? 1 : BATCH_MAX);
     const char *args[] = {"XREADGROUP",
                           "GROUP",
                           "scheduler",
@@ -349,7 +444,7 @@ static void read_next(struct intake *in)
                           block,
                           "STREAMS",
                           in->key,
-                          in->reads_own ? "0" : ">"};
+                          in->reads_own ? in->own_after : ">"};
     in->is_waiting = redis_send_texts(in->options.blocking, args, sizeof args / sizeof args[0],
                                       READ_TIMEOUT_MS, on_read, in) == 0;
     if (!in->is_waiting) {
@@ -365,6 +460,9 @@ struct intake *intake_new(const struct intake_options *options)
     if (in) {
         in->options = *options;
         (void)snprintf(in->key, sizeof in->key, "{%s}:intake", options->prefix);
+        for (size_t i = 0; i < FLIGHTS; i++) {
+            in->flights[i].in = in;
+        }
         in->timer.data = in;
         (void)uv_timer_init(options->loop, &in->timer); /* cannot fail */
     }
@@ -377,13 +475,16 @@ void intake_start(struct intake *in)
     in->state = INTAKE_READING;
     in->own_at_ms = clock_mono_ms();
     in->reads_own = true;
+    in->has_bulks = false;
+    (void)snprintf(in->own_after, sizeof in->own_after, "0");
     read_next(in);
 }
 
 void intake_stop(struct intake *in)
 {
-    if (in->state == INTAKE_ADMITTING) {
-        batch_close(&in->batch);
+    for (size_t i = 0; i < FLIGHTS; i++) {
+        in->flights[i].is_open = false;
+        batch_close(&in->flights[i].batch);
     }
     in->state = INTAKE_STOPPED;
     in->is_stale = in->is_waiting;

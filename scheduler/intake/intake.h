@@ -3,12 +3,11 @@
  *
  * An entry is acknowledged and deleted only after PostgreSQL has committed it, so what was
  * acknowledged to a client cannot be lost, and what was read by a scheduler that died is read again
- * by the next one (all read as the same consumer, what is pending first). A submission that the
- * record refuses is tried alone, then recorded as rejected with the reason: it never stops the
- * others. One batch is under way at a time, so nothing piles up here while PostgreSQL is slow or
- * away: it stays in Redis.
- *
- *   STOPPED ─► GROUP ─► READING ─► ADMITTING (all, or one by one) ─► READING ...
+ * by the next one (all read as the same consumer, what is pending first). A batch that the record
+ * refuses is halved until the one that it is about stands alone; that one is recorded as rejected
+ * with the reason, and never stops the others. Two batches are under way at most, of a bulk each or
+ * of what single submissions there are, so nothing piles up here while PostgreSQL is slow or away:
+ * it stays in Redis.
  */
 #ifndef SCHEDULER_INTAKE_INTAKE_H
 #define SCHEDULER_INTAKE_INTAKE_H
@@ -33,8 +32,8 @@ struct intake *intake_new(const struct intake_options *options);
 void intake_start(struct intake *in);
 /* The core stops: a batch under way is given up and read again later. */
 void intake_stop(struct intake *in);
-/* For the core's transport port. cookie is the intake itself. */
-void intake_admitted(struct intake *in, int status, const struct core_admitted *rows, size_t count);
+/* For the core's transport port; cookie as given to core_admit. */
+void intake_admitted(void *cookie, int status, const struct core_admitted *rows, size_t count);
 /* Frees in later; both redis clients must be closed first. */
 void intake_close(struct intake *in);
 
