@@ -469,6 +469,32 @@ static void port_take(void *self, uint64_t token, size_t limit)
          (struct statement){"take", "SELECT * FROM meridian.scheduler_take($1, $2)"}, params, 1);
 }
 
+static bool names_markets(struct span spec)
+{
+    static const char key[] = "\"markets\"";
+    return spec.length > 0 && memmem(spec.data, spec.length, key, sizeof key - 1);
+}
+
+/* Jobs of which the record has little to judge: it has a shorter way for them. */
+static bool is_plain(const struct core_submission *s)
+{
+    return !s->error_code && s->after_count == 0 && s->unique.length == 0 &&
+           core_id_is_none(s->parent) && !s->is_parent && !s->is_member && s->region.length == 0 &&
+           s->night.length == 0 && !names_markets(s->spec);
+}
+
+static struct statement admission(const struct core_submission *jobs, size_t count)
+{
+    static const struct statement any = MIRROR("admit", "job_admit($1, $2)");
+    static const struct statement plain = MIRROR("admit_plain", "job_admit_plain($1, $2)");
+    for (size_t i = 0; i < count; i++) {
+        if (!is_plain(&jobs[i])) {
+            return any;
+        }
+    }
+    return plain;
+}
+
 static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
 {
     struct store *s = self;
@@ -477,8 +503,7 @@ static void port_admit(void *self, uint64_t token, const struct core_submission 
     int rc = store__write_submissions(&json, jobs, count);
     const char *text = rc ? NULL : buf_text(&json);
     if (text) {
-        send(s, token, STORE_CALL_ADMIT, (struct statement)MIRROR("admit", "job_admit($1, $2)"),
-             &text, 1);
+        send(s, token, STORE_CALL_ADMIT, admission(jobs, count), &text, 1);
     } else {
         lost(s, rc ? rc : ERR_NOMEM, "the submissions could not be written");
     }

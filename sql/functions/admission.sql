@@ -151,66 +151,54 @@ BEGIN
   RETURN v_new;
 END $$;
 
+-- One pass over the jobs and no copies of them: this is most of what an admission costs. What is known is left
+-- to ON CONFLICT, also an id that is named twice.
 CREATE OR REPLACE FUNCTION meridian.admit_write_round(p_jobs jsonb)
 RETURNS uuid[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   v_new uuid[];
 BEGIN
-  WITH asked AS MATERIALIZED (
-    SELECT x.*, a.item,
-      row_number() OVER (PARTITION BY x.id ORDER BY a.position) AS copy
-    FROM jsonb_array_elements(p_jobs) WITH ORDINALITY AS a(item, position)
-    CROSS JOIN LATERAL jsonb_to_record(a.item) AS x(id uuid, kind text, market text, task text, region text,
-      spec jsonb, priority integer, not_before_ms bigint, "unique" text, "by" text, parent uuid, night date,
-      memory_mb integer, time_limit_s integer, threads integer, labels text, max_attempts integer,
-      is_parent boolean,
-      error_code text, error_text text, after uuid[], after_if text, after_quorum integer, is_member boolean)
-  ), judged AS MATERIALIZED (
-    SELECT s.*, CASE
-        WHEN s.error_code IS NOT NULL THEN s.error_text
-        -- What admit_error would find nothing wrong with, without asking it a job at a time.
-        WHEN s.unique IS NULL AND s.region IS NULL AND NOT s.spec ? 'markets'
-             AND (s.market IS NULL OR EXISTS (SELECT FROM market m WHERE m.code = s.market AND m.removed_at IS NULL))
-             AND (s.task IS NULL OR EXISTS (SELECT FROM task t WHERE t.name = s.task)) THEN NULL
-        ELSE admit_error(s.item) END AS why
-    FROM asked s WHERE s.copy = 1
-      AND (SELECT j.id FROM job j WHERE j.id = s.id) IS NULL -- a lookup each, however large the table
-      AND (s.unique IS NULL OR (SELECT k.id FROM kept k WHERE k.id = s.id) IS NULL)
-  ), added AS (
+  WITH added AS (
     INSERT INTO job (id, kind, market, task, region, state, spec, priority, parent, night, unique_key,
       submitted_by, not_before, queued_at, ended_at, max_attempts, memory_mb, time_limit_s, threads, labels,
       error_code, error_text, after_quorum, is_member)
-    SELECT g.id, g.kind, m.code, g.task,
-      CASE WHEN g.why IS NULL AND NOT g.is_parent THEN
-        coalesce(m.region, g.region, (SELECT min(o.region) FROM market o
-          WHERE o.code IN (SELECT jsonb_array_elements_text(g.spec -> 'markets')))) END,
-      n.state, coalesce(g.spec, '{}'), g.priority, g.parent,
-      coalesce(g.night, CASE WHEN g.is_parent THEN (now() AT TIME ZONE 'UTC')::date END),
-      CASE WHEN g.why IS NULL THEN g.unique END, coalesce(g.by, 'unknown'),
-      to_timestamp(g.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
-      CASE n.state WHEN 'rejected' THEN now() END, g.max_attempts, g.memory_mb, g.time_limit_s, g.threads,
-      coalesce(g.labels, ''),
-      CASE WHEN g.why IS NOT NULL THEN coalesce(g.error_code, 'INVALID') END, g.why, g.after_quorum,
-      coalesce(g.is_member, false)
-    FROM judged g
-    LEFT JOIN market m ON m.code = g.market
+    SELECT x.id, x.kind, m.code, x.task,
+      CASE WHEN w.why IS NULL AND NOT x.is_parent THEN
+        coalesce(m.region, x.region, (SELECT min(o.region) FROM market o
+          WHERE o.code IN (SELECT jsonb_array_elements_text(x.spec -> 'markets')))) END,
+      n.state, coalesce(x.spec, '{}'), x.priority, x.parent,
+      coalesce(x.night, CASE WHEN x.is_parent THEN (now() AT TIME ZONE 'UTC')::date END),
+      CASE WHEN w.why IS NULL THEN x.unique END, coalesce(x.by, 'unknown'),
+      to_timestamp(x.not_before_ms / 1000.0), CASE n.state WHEN 'queued' THEN clock_timestamp() END,
+      CASE n.state WHEN 'rejected' THEN now() END, x.max_attempts, x.memory_mb, x.time_limit_s, x.threads,
+      coalesce(x.labels, ''),
+      CASE WHEN w.why IS NOT NULL THEN coalesce(x.error_code, 'INVALID') END, w.why, x.after_quorum,
+      coalesce(x.is_member, false)
+    FROM jsonb_to_recordset(p_jobs) AS x(id uuid, kind text, market text, task text, region text,
+      spec jsonb, priority integer, not_before_ms bigint, "unique" text, unique_policy text, "by" text,
+      parent uuid, night date, memory_mb integer, time_limit_s integer, threads integer, labels text,
+      max_attempts integer, is_parent boolean, error_code text, error_text text, after uuid[], after_if text,
+      after_quorum integer, is_member boolean)
+    LEFT JOIN LATERAL (SELECT o.code, o.region, o.removed_at FROM market o WHERE o.code = x.market OFFSET 0) m ON true
     CROSS JOIN LATERAL (SELECT CASE
-      WHEN g.why IS NOT NULL THEN 'rejected'
-      WHEN g.is_parent OR to_timestamp(g.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
-      WHEN g.after IS NOT NULL
-        AND (SELECT count(*) FILTER (WHERE need_is_met(a.condition, p.state)) < coalesce(g.after_quorum, count(*))
-            FROM admit_needs(g.after, g.after_if) a LEFT JOIN job p ON p.id = a.id) THEN 'waiting'
-      ELSE 'queued' END AS state) n
-    ORDER BY g.id
+      WHEN x.error_code IS NOT NULL THEN x.error_text
+      -- What admit_error would find nothing wrong with, without asking it a job at a time.
+      WHEN x.unique IS NULL AND x.region IS NULL AND NOT x.spec ? 'markets'
+           AND (x.market IS NULL OR (m.code IS NOT NULL AND m.removed_at IS NULL))
+           AND (x.task IS NULL OR EXISTS (SELECT FROM task t WHERE t.name = x.task)) THEN NULL
+      ELSE admit_error(jsonb_strip_nulls(to_jsonb(x))) END AS why OFFSET 0) w
+    CROSS JOIN LATERAL (SELECT CASE
+      WHEN w.why IS NOT NULL THEN 'rejected'
+      WHEN x.is_parent OR to_timestamp(x.not_before_ms / 1000.0) > clock_timestamp() THEN 'waiting'
+      WHEN x.after IS NOT NULL
+        AND (SELECT count(*) FILTER (WHERE need_is_met(a.condition, p.state)) < coalesce(x.after_quorum, count(*))
+            FROM admit_needs(x.after, x.after_if) a LEFT JOIN job p ON p.id = a.id) THEN 'waiting'
+      ELSE 'queued' END AS state OFFSET 0) n
+    WHERE x.unique IS NULL OR (SELECT k.id FROM kept k WHERE k.id = x.id) IS NULL
+    ORDER BY x.id
     ON CONFLICT DO NOTHING
     RETURNING id, state, error_text
-  ), edges AS (
-    INSERT INTO dependency (job, needs, condition)
-    SELECT d.id, a.id, a.condition FROM added d JOIN judged g ON g.id = d.id
-    CROSS JOIN LATERAL admit_needs(g.after, g.after_if) a
-    WHERE d.state <> 'rejected' AND g.after IS NOT NULL
-    ON CONFLICT DO NOTHING
   ), told AS (
     INSERT INTO event (job, actor, to_state, reason)
     SELECT d.id, 'scheduler', d.state,
@@ -219,7 +207,16 @@ BEGIN
     FROM added d
   )
   SELECT coalesce(array_agg(d.id), '{}') INTO v_new FROM added d;
-  PERFORM admit_refuse_cycles(v_new);
+  IF p_jobs @? '$[*].after' THEN -- by itself: joined above, it would be planned as a loop over all pairs
+    INSERT INTO dependency (job, needs, condition)
+    SELECT x.id, a.id, a.condition
+    FROM jsonb_to_recordset(p_jobs) AS x(id uuid, after uuid[], after_if text)
+    JOIN job j ON j.id = x.id AND j.state <> 'rejected'
+    CROSS JOIN LATERAL admit_needs(x.after, x.after_if) a
+    WHERE x.after IS NOT NULL AND x.id = ANY (v_new)
+    ON CONFLICT DO NOTHING;
+    PERFORM admit_refuse_cycles(v_new);
+  END IF;
   RETURN v_new;
 END $$;
 

@@ -105,6 +105,28 @@ SELECT pg_temp.expect_refused('MR004', 'named twice', $$SELECT meridian.submit_m
 SELECT pg_temp.expect_refused('MR004', 'spec: more than 64 KiB',
   $$SELECT meridian.submit('noop', spec => jsonb_build_object('x', repeat('x', 70000)))$$);
 SELECT pg_temp.expect_equal('none was written', (SELECT count(*)::text FROM meridian.submission), '0');
+-- Plain jobs go the short way. Its answer, made from what it wrote, is what the mirror would show; what is known is
+-- answered as it is, and what names a market or a task that is not there is rejected.
+CREATE TEMP TABLE plain AS SELECT * FROM meridian.job_admit_plain(1, jsonb_build_array(
+  pg_temp.item(40, NULL) || '{"labels": "gpu=a100", "priority": 7, "threads": 3}',
+  pg_temp.item(41, NULL) || jsonb_build_object('not_before_ms', (extract(epoch FROM now() + interval '1 hour') * 1000)::bigint),
+  pg_temp.item(42, NULL) || '{"market": "xx-XX"}',
+  pg_temp.item(43, NULL) || '{"kind": "evaluate", "task": "nowhere"}'));
+SELECT pg_temp.expect_equal('plain states', (SELECT string_agg(state, ' ' ORDER BY id) FROM plain),
+  'queued waiting rejected rejected');
+SELECT pg_temp.expect_equal('plain reasons', (SELECT string_agg(split_part(error_text, ';', 1), ', ' ORDER BY id) FROM plain),
+  'market: there is no market "xx-XX", task: there is no task "nowhere"');
+SELECT pg_temp.expect_equal('an answer as the mirror shows it', (SELECT string_agg(p.id::text, ' ') FROM plain p
+  JOIN meridian.job_mirror m USING (id)
+  WHERE to_jsonb(p) - 'due_in_ms' <> to_jsonb(m) - 'due_in_ms' OR abs(p.due_in_ms - m.due_in_ms) > 60000), NULL);
+SELECT pg_temp.expect_equal('plain events', (SELECT string_agg(e.to_state || ': ' || split_part(e.reason, ':', 1), ', ' ORDER BY e.id)
+  FROM meridian.event e JOIN plain p ON p.id = e.job),
+  'queued: admitted, waiting: admitted, rejected: rejected, rejected: rejected');
+SELECT pg_temp.expect_equal('plain and known', (SELECT string_agg(DISTINCT state, ' ') FROM meridian.job_admit_plain(1,
+  jsonb_build_array(pg_temp.item(40, NULL), pg_temp.item(42, NULL), pg_temp.item(44, NULL)))), 'queued rejected');
+SELECT pg_temp.expect_refused('23505', 'job_pkey', format('SELECT meridian.job_admit_plain(1, %L)',
+  jsonb_build_array(pg_temp.item(45, NULL), pg_temp.item(45, NULL))));
+SELECT pg_temp.expect_refused('MR001', '', 'SELECT meridian.job_admit_plain(2, ''[]'')');
 -- A submitter submits, and sees nothing.
 SET ROLE meridian_submitter;
 SELECT meridian.submit('noop');
