@@ -65,6 +65,8 @@ struct cli_options {
     const char *quorum;
     const char *unique_policy;
     const char *bulk;
+    bool skip_bad;
+    int64_t intake_max_mb;
     const char *spec;
     const char *priority;
     const char *unique;

@@ -3,14 +3,14 @@
 #include "common/base/mem.h"
 #include "common/job/job.h"
 #include "ops/cli/backfill.h"
+#include "ops/cli/bulk.h"
 #include "ops/cli/cli.h"
 #include "ops/cli/submit.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { COUNT_MAX = 100000, TASKS_MAX = 1000 };
+enum { COUNT_MAX = 1000000, TASKS_MAX = 1000 };
 
 /* The spec: --spec FILE first, each --set on top. */
 static int build_spec(struct cli *c, enum job_kind kind, struct buf *spec)
@@ -31,20 +31,11 @@ static int check_spec(struct cli *c, enum job_kind kind, const struct message_su
     return rc;
 }
 
-/* "2026-11-24T02:30", "2026-11-24 02:30:00" or with a Z: UTC. */
 static int parse_at(struct cli *c, const char *text, int64_t *ret_ms)
 {
-    static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M",
-                                          "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"};
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        struct tm tm = {0};
-        const char *end = strptime(text, formats[i], &tm);
-        if (end && (*end == 0 || strcmp(end, "Z") == 0)) {
-            *ret_ms = (int64_t)timegm(&tm) * 1000;
-            return 0;
-        }
-    }
-    return cli_usage(c, "--at: \"%s\" is no time: write 2026-11-24T02:30 (UTC)", text);
+    return bulk_parse_time(text, ret_ms)
+               ? 0
+               : cli_usage(c, "--at: \"%s\" is no time: write 2026-11-24T02:30 (UTC)", text);
 }
 
 static int fill_times(struct cli *c, struct message_submission *m)
@@ -185,14 +176,61 @@ static int send_all(struct cli *c, struct message_submission *ms, size_t kinds, 
     return rc;
 }
 
-static int run_submit(struct cli *c)
+/* The same job again and again: written once, repeated by number. */
+static int next_repeated(void *data, struct stream_job *ret, struct err_buf *e)
 {
-    enum job_kind kind = job_kind_from_name(c->args[0]);
-    struct buf spec;
-    if (!kind) {
-        return cli_usage(c, "\"%s\" is no kind of job: noop, finetune, evaluate, nightly",
-                         c->args[0]);
+    struct stream_job *job = data;
+    (void)e;
+    *ret = *job;
+    job->times = 0;
+    return ret->times ? 0 : ERR_NOTFOUND;
+}
+
+static int send_repeated(struct cli *c, const struct message_submission *m)
+{
+    struct buf element;
+    buf_init(&element, 2 * MESSAGE_SUBMISSION_MAX);
+    int rc = message_bulk_add(m, &element, &c->e);
+    struct stream_job job = {.element = buf_span(&element), .times = (size_t)c->o.count};
+    const struct stream_source source = {
+        .next = next_repeated, .data = &job, .total = (size_t)c->o.count};
+    rc = rc ? rc : stream_submit(c, &source, c->o.timeout_ms);
+    buf_close(&element);
+    return rc;
+}
+
+/* Flags that say what a job is: with --bulk the lines say that. */
+static bool has_job_flags(const struct cli_options *o)
+{
+    return o->market || o->task || o->spec || o->set.count || o->priority || o->after.count ||
+           o->after_any.count || o->after_notok.count || o->quorum || o->unique ||
+           o->unique_policy || o->at || o->delay_ms || o->max_attempts || o->count != 1;
+}
+
+static int run_bulk(struct cli *c)
+{
+    struct bulk_file *file = NULL;
+    if (c->arg_count > 0 || has_job_flags(&c->o)) {
+        return cli_usage(c, "--bulk: each line says what its job is; KIND and the flags of a job "
+                            "do not go with it");
     }
+    int rc = bulk_open(c, c->o.bulk, c->o.skip_bad, &file);
+    if (rc) {
+        return rc;
+    }
+    const struct stream_source source = {.next = bulk_next,
+                                         .data = file,
+                                         .name =
+                                             strcmp(c->o.bulk, "-") ? c->o.bulk : "standard input",
+                                         .total = bulk_count(file)};
+    rc = stream_submit(c, &source, c->o.timeout_ms);
+    bulk_close(file);
+    return rc;
+}
+
+static int submit_kind(struct cli *c, enum job_kind kind)
+{
+    struct buf spec;
     struct message_submission *m = mem_new(sizeof *m);
     if (!m) {
         return err_set(&c->e, ERR_NOMEM, "out of memory");
@@ -207,10 +245,29 @@ static int run_submit(struct cli *c)
             rc = cli_usage(c, "%s", c->e.text);
         }
     }
-    rc = rc ? rc : send_all(c, m, 1, (size_t)c->o.count);
+    rc = rc ? rc : c->o.count > 1 ? send_repeated(c, m) : send_all(c, m, 1, 1);
     buf_close(&spec);
     mem_free(m);
     return rc;
+}
+
+static int run_submit(struct cli *c)
+{
+    if (c->o.bulk) {
+        return run_bulk(c);
+    }
+    if (c->o.skip_bad) {
+        return cli_usage(c, "--skip-bad: without --bulk FILE");
+    }
+    if (c->arg_count == 0) {
+        return cli_usage(c, "an argument is missing (KIND, or --bulk FILE)");
+    }
+    enum job_kind kind = job_kind_from_name(c->args[0]);
+    if (!kind) {
+        return cli_usage(c, "\"%s\" is no kind of job: noop, finetune, evaluate, nightly",
+                         c->args[0]);
+    }
+    return submit_kind(c, kind);
 }
 
 /* nightly ----------------------------------------------------------------------------------- */
@@ -306,6 +363,13 @@ static int run_nightly(struct cli *c)
 #define FLAG_TIMEOUT                                                                               \
     CLI_FLAG_NUMBER("timeout", CONFIG_DURATION, timeout_ms, "30s", 100, 86400000,                  \
                     "DURATION to wait for the scheduler's answer")
+#define FLAG_INTAKE                                                                                \
+    {                                                                                              \
+        .name = "intake-max", .variable = "MERIDIAN_INTAKE_MAX", .type = CONFIG_SIZE_MB,           \
+        .offset = offsetof(struct cli_options, intake_max_mb), .fallback = "256", .min = 1,        \
+        .max = 1048576,                                                                            \
+        .help = "SIZE of what may wait in Redis to be admitted; above it, submitting waits"        \
+    }
 #define FLAG_SET CLI_FLAG("set", CONFIG_LIST, set, "NAME=VALUE of the spec; may be repeated")
 #define FLAG_SPEC                                                                                  \
     CLI_FLAG("spec", CONFIG_TEXT, spec, "FILE with the spec as JSON; - is standard input")
@@ -320,9 +384,11 @@ static const struct config_entry submit_flags[] = {
     CLI_FLAG("after-notok", CONFIG_LIST, after_notok,
              "ID of a job that must fail, or be cancelled or skipped, first"),
     CLI_FLAG("at", CONFIG_TEXT, at, "TIME before which it does not start, UTC: 2026-11-24T02:30"),
+    CLI_FLAG("bulk", CONFIG_TEXT, bulk, "FILE of jobs, a JSON object a line; - is standard input"),
     CLI_FLAG_NUMBER("count", CONFIG_INTEGER, count, "1", 1, COUNT_MAX, "N equal jobs"),
     CLI_FLAG_NUMBER("delay", CONFIG_DURATION, delay_ms, NULL, 0, 31536000000.0,
                     "DURATION before which it does not start: 90s, 15m, 2h"),
+    FLAG_INTAKE,
     CLI_FLAG_MARKET,
     CLI_FLAG_NUMBER("max-attempts", CONFIG_INTEGER, max_attempts, NULL, 0, 100,
                     "N attempts at most (default: the kind's)"),
@@ -330,6 +396,7 @@ static const struct config_entry submit_flags[] = {
     CLI_FLAG("quorum", CONFIG_TEXT, quorum,
              "N or P% of the jobs named by --after...: so many suffice (default: all)"),
     FLAG_SET,
+    CLI_FLAG("skip-bad", CONFIG_BOOL, skip_bad, "with --bulk: leave bad lines out"),
     FLAG_SPEC,
     CLI_FLAG_TASK,
     FLAG_TIMEOUT,
@@ -344,6 +411,7 @@ static const struct config_entry nightly_flags[] = {
     CLI_FLAG("again", CONFIG_BOOL, again, "with --from: also nights that have succeeded"),
     CLI_FLAG_NUMBER("cap", CONFIG_INTEGER, cap, "1", 1, 100, "N nights at once, with --from"),
     CLI_FLAG("from", CONFIG_TEXT, from, "DATE, the first of a range of nights: a backfill"),
+    FLAG_INTAKE,
     CLI_FLAG_MARKETS,
     CLI_FLAG("markets", CONFIG_LIST, patterns,
              "PATTERN in quotes, 'EU/*' (of a region) or 'de-*'; may be repeated"),
@@ -360,19 +428,37 @@ static const struct config_entry nightly_flags[] = {
 
 static const struct cli_command commands[] = {
     {.name = "submit",
-     .args = "KIND",
-     .summary = "submit a job and print its id",
+     .args = "KIND | --bulk FILE",
+     .summary = "submit a job, or many, and print the ids",
      .details =
          "Kinds: noop, finetune, evaluate, nightly. Answers when the scheduler has committed the "
          "job. Without\n"
-         "an answer (exit 4) the submission stays in Redis and is taken up by the next scheduler.",
+         "an answer (exit 4) the submission stays in Redis and is taken up by the next scheduler.\n"
+         "When it starts: --at or --delay; --after, --after-notok and --after-any name jobs that "
+         "must succeed, fail or\n"
+         "end first, all of them or a --quorum; one whose needs cannot be met is skipped.\n"
+         "Where it runs: --set memory_mb=N, threads=N and labels=KEY=VALUE,... are asked of a "
+         "worker.\n"
+         "--unique KEY: while an open job has the key, a second one is rejected (reject), answered "
+         "with the first\n"
+         "(keep), or takes its place unless it runs (replace).\n"
+         "--bulk FILE: a job a line, {\"kind\": ..., \"market\": ..., \"task\": ..., \"spec\": "
+         "{...}, \"priority\": N,\n"
+         "\"id\", \"after\", \"after_notok\", \"after_any\", \"quorum\", \"unique_key\", "
+         "\"unique_policy\", \"not_before\",\n"
+         "\"max_attempts\"}. Every line is checked first: a bad one is told with line and field, "
+         "and then nothing is\n"
+         "submitted (exit 1), or with --skip-bad the others are. Give jobs an id when a file may "
+         "be sent again.\n"
+         "While Redis is full (--intake-max, or its maxmemory), submitting waits, for --timeout at "
+         "most (then exit 4).",
      .examples =
          "  meridian submit noop --set sleep_ms=500 --count 100\n"
          "  meridian submit finetune --market de-DE --task support-intent --set seed=7 --watch\n"
          "  meridian submit evaluate --set version=12 --task support-intent --market de-DE --after "
-         "ID",
+         "ID\n"
+         "  meridian submit --bulk jobs.jsonl > ids",
      CLI_FLAGS(submit_flags),
-     .arg_min = 1,
      .arg_max = 1,
      .run = run_submit},
     {.name = "nightly run",

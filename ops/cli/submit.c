@@ -6,12 +6,12 @@
 #include "common/base/rng.h"
 #include "ops/cli/follow.h"
 #include "ops/cli/print.h"
+#include "ops/cli/room.h"
 
 #include <string.h>
 
 enum {
     RESEND_MS = 5000, /* a scheduler that takes over needs that long; ids make it harmless */
-    FLUSH_EVERY = 500,
     MESSAGE_BYTES_MAX = MESSAGE_SPEC_MAX + 64 * 1024,
 };
 
@@ -24,24 +24,10 @@ struct exchange {
     size_t answered;
     char intake[160];
     char reply[224];
-    int rc; /* of a failed XADD */
 };
 
-static void on_sent(int rc, const struct redis_reply *reply, void *data)
-{
-    struct exchange *x = data;
-    (void)reply;
-    x->rc = x->rc ? x->rc : rc;
-}
-
-static int flush(struct exchange *x)
-{
-    int rc = redis_sync_flush(x->c->redis, 0, on_sent, x, &x->c->e);
-    return rc ? rc : x->rc;
-}
-
 /* Entry i is a copy of submission i modulo kinds. */
-static int send_one(struct exchange *x, size_t i, struct buf *bytes)
+static int send_one(struct exchange *x, size_t i, struct buf *bytes, int64_t end_ms)
 {
     struct message_submission *m = &x->ms[i % x->kinds];
     m->id = x->answers[i].id;
@@ -50,28 +36,19 @@ static int send_one(struct exchange *x, size_t i, struct buf *bytes)
     if (rc) {
         return rc;
     }
-    const struct span args[] = {span_of("XADD"), span_of(x->intake), span_of("*"), span_of("m"),
-                                buf_span(bytes)};
-    rc = redis_sync_add(x->c->redis, args, sizeof args / sizeof *args);
-    return rc ? err_set(&x->c->e, rc, "%s", err_text(rc)) : 0;
+    return room_add(x->c, x->intake, buf_span(bytes), end_ms);
 }
 
-static int send_unanswered(struct exchange *x)
+static int send_unanswered(struct exchange *x, int64_t end_ms)
 {
     struct buf bytes;
-    size_t queued = 0;
     int rc = 0;
     buf_init(&bytes, MESSAGE_BYTES_MAX);
     for (size_t i = 0; i < x->count && rc == 0; i++) {
-        if (*x->answers[i].state) {
-            continue;
-        }
-        rc = send_one(x, i, &bytes);
-        if (rc == 0 && ++queued % FLUSH_EVERY == 0) {
-            rc = flush(x);
+        if (!*x->answers[i].state) {
+            rc = send_one(x, i, &bytes, end_ms);
         }
     }
-    rc = rc ? rc : flush(x);
     buf_close(&bytes);
     return rc;
 }
@@ -128,7 +105,7 @@ static int converse(struct exchange *x, int64_t timeout_ms)
     int64_t end = clock_mono_ms() + timeout_ms;
     int64_t resend = clock_mono_ms() + RESEND_MS;
     size_t at = 0;
-    int rc = send_unanswered(x);
+    int rc = send_unanswered(x, end);
     while (rc == 0 && x->answered < x->count) {
         if (cli_is_interrupted()) {
             return err_set(&x->c->e, ERR_CANCELLED, "interrupted; what was sent stays submitted");
@@ -137,7 +114,7 @@ static int converse(struct exchange *x, int64_t timeout_ms)
             return not_answered(x, timeout_ms);
         }
         if (clock_mono_ms() >= resend) {
-            rc = send_unanswered(x);
+            rc = send_unanswered(x, end);
             resend = clock_mono_ms() + RESEND_MS;
         }
         rc = rc ? rc : wait_one(x, &at);
@@ -145,7 +122,7 @@ static int converse(struct exchange *x, int64_t timeout_ms)
     return rc;
 }
 
-static struct uuid new_id(void)
+struct uuid submit_new_id(void)
 {
     return uuid_make(clock_wall_ms(), rng_seed_from_system(), rng_seed_from_system());
 }
@@ -155,13 +132,13 @@ int submit_all(struct cli *c, struct message_submission *ms, size_t kinds,
 {
     struct exchange x = {.c = c, .ms = ms, .kinds = kinds, .answers = answers, .count = count};
     char name[128];
-    struct uuid token = new_id();
+    struct uuid token = submit_new_id();
     int rc = cli_redis(c);
     if (rc) {
         return rc;
     }
     for (size_t i = 0; i < count; i++) {
-        answers[i] = (struct submit_answer){.id = new_id()};
+        answers[i] = (struct submit_answer){.id = submit_new_id()};
     }
     for (size_t i = 0; i < kinds; i++) {
         (void)snprintf(ms[i].by, sizeof ms[i].by, "%s", cli_actor());

@@ -12,10 +12,14 @@ struct submit_answer {
     char reason[MESSAGE_ERROR_MAX + 1];
 };
 
+/* For a submission, a bulk or a reply's token. */
+struct uuid submit_new_id(void);
+
 /*
  * Sends copies of m under new ids (m's own id and reply are replaced), in answers count long, and
  * waits until the scheduler has committed each. ERR_UNREACHABLE when some were not answered within
- * timeout_ms: they stay in Redis and are taken up when a scheduler runs.
+ * timeout_ms: they stay in Redis and are taken up when a scheduler runs; or Redis had no room. For
+ * a few: many go through stream.h.
  */
 MUST_CHECK int submit_all(struct cli *c, struct message_submission *ms, size_t kinds,
                           struct submit_answer *answers, size_t count, int64_t timeout_ms);

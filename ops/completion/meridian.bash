@@ -73,8 +73,8 @@ _meridian_flags() {
     "data list") echo "--market --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "data snapshot") echo "--market --split --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "data erase") echo "--market --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "submit") echo "--after --after-any --after-notok --at --count --delay --market --max-attempts --priority --quorum --set --spec --task --timeout --unique --unique-policy --wait --watch --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
-    "nightly run") echo "--again --cap --from --market --markets --priority --promote --set --spec --task --timeout --to --wait --watch --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "submit") echo "--after --after-any --after-notok --at --bulk --count --delay --intake-max --market --max-attempts --priority --quorum --set --skip-bad --spec --task --timeout --unique --unique-policy --wait --watch --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
+    "nightly run") echo "--again --cap --from --intake-max --market --markets --priority --promote --set --spec --task --timeout --to --wait --watch --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "jobs") echo "--kind --limit --market --since --state --task --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "job") echo "--csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;
     "wait") echo "--timeout --csv --json --data-url --database-url --help --log --redis-prefix --redis-url --version " ;;

@@ -138,6 +138,199 @@ static void test_submit_with_a_unique_policy(void **state)
     bench_close(&b);
 }
 
+/* --- bulks ----------------------------------------------------------------------------------- */
+
+static void send_bulk(struct bench *b, struct message_bulk *m, struct buf *jobs)
+{
+    struct buf out;
+    struct err_buf e = {{0}};
+    buf_init(&out, 2 * MESSAGE_BULK_MAX);
+    m->jobs.bytes = buf_span(jobs);
+    (void)snprintf(m->by, sizeof m->by, "test");
+    assert_int_equal(message_encode_bulk(m, &out, &e), 0);
+    bench_add(b, "intake", buf_span(&out));
+    buf_close(&out);
+}
+
+/* The reply borrows from bytes, which the caller closes. */
+static void answer_bulk(struct bench *b, const char *token, struct message_bulk_reply *ret,
+                        struct buf *bytes)
+{
+    char key[BENCH_KEY];
+    struct err_buf e = {{0}};
+    const struct redis_reply *reply = NULL;
+    (void)snprintf(key, sizeof key, "{%s}:reply:%s", b->prefix, token);
+    const char *args[] = {"BLPOP", key, "20"};
+    assert_int_equal(redis_sync_send_texts(b->redis, args, 3, 25000, &reply, &e), 0);
+    assert_int_equal(redis_reply_count(reply), 2);
+    struct span text = redis_reply_text(redis_reply_at(reply, 1));
+    buf_init(bytes, 2 * MESSAGE_BULK_MAX);
+    assert_int_equal(buf_add(bytes, text.data, text.length), 0);
+    assert_int_equal(message_decode_bulk_reply(buf_span(bytes), ret, &e), 0);
+}
+
+static struct message_submission plain(const char *market)
+{
+    struct message_submission m = {.spec = span_of("{}")};
+    (void)snprintf(m.kind, sizeof m.kind, "noop");
+    (void)snprintf(m.market, sizeof m.market, "%s", market);
+    return m;
+}
+
+/* A thousand jobs in one message, two of them bad: one reply says so, the others are queued; the
+ * same message again makes no second job. */
+static void test_submit_in_bulk_is_answered_once(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "bulk");
+    b.scheduler = bench_start(&b, "bulk.log");
+    struct buf jobs;
+    buf_init(&jobs, MESSAGE_BULK_MAX);
+    struct message_bulk m = {.id = bench_uuid(), .reply = "bulk"};
+    for (m.jobs.count = 0; m.jobs.count < MESSAGE_BULK_JOBS_MAX; m.jobs.count++) {
+        struct message_submission job = plain(m.jobs.count == 700 ? "xx-XX" : "de-DE");
+        if (m.jobs.count == 17) {
+            job.spec = span_of("{\"sleep_ms\":-1}");
+        }
+        assert_int_equal(message_bulk_add(&job, &jobs, NULL), 0);
+    }
+    for (int round = 0; round < 2; round++) {
+        struct message_bulk_reply r;
+        struct message_outcome_at at;
+        struct buf bytes;
+        struct message_bulk again = m;
+        send_bulk(&b, &again, &jobs);
+        answer_bulk(&b, "bulk", &r, &bytes);
+        assert_string_equal(r.id.text, m.id.text);
+        assert_string_equal(r.state, "queued");
+        assert_int_equal(r.others.count, 2);
+        assert_int_equal(message_bulk_reply_next(&r, &at, NULL), 0);
+        assert_int_equal(at.place, 17);
+        assert_string_equal(at.state, "rejected");
+        assert_true(span_is(at.reason, "spec.sleep_ms: -1 is below 0"));
+        assert_int_equal(message_bulk_reply_next(&r, &at, NULL), 0);
+        assert_int_equal(at.place, 700);
+        assert_true(at.reason.length > 0 && memmem(at.reason.data, at.reason.length, "xx-XX", 5));
+        buf_close(&bytes);
+        assert_string_equal(bench_ask(&b, "SELECT count(*) FILTER (WHERE state = 'queued') || ' '"
+                                          " || count(*) FROM meridian.job"),
+                            "998 1000");
+        assert_string_equal(
+            bench_ask(&b, "SELECT count(*) FROM meridian.event WHERE job IS NOT NULL"), "1000");
+    }
+    struct uuid last = message_bulk_job_id(&m.id, 999);
+    assert_true(bench_job_becomes(&b, last.text, "queued"));
+    buf_close(&jobs);
+    bench_close(&b);
+}
+
+/* One job that stands for a thousand, written while no scheduler ran, beside a single one. What the
+ * record refuses is found by halves, and only that is rejected. */
+static void test_submit_in_bulk_survives_what_cannot_be_admitted(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "halves");
+    struct buf jobs;
+    buf_init(&jobs, MESSAGE_BULK_MAX);
+    struct message_bulk m = {.id = bench_uuid(), .reply = "halves", .repeat = 1000};
+    struct message_submission job = plain("de-DE");
+    m.jobs.count = 1;
+    assert_int_equal(message_bulk_add(&job, &jobs, NULL), 0);
+    char sql[256];
+    (void)snprintf(sql, sizeof sql,
+                   "ALTER TABLE meridian.job ADD CONSTRAINT not_this CHECK "
+                   "(id <> '%s' OR kind = 'unknown')",
+                   message_bulk_job_id(&m.id, 333).text);
+    (void)bench_ask(&b, sql);
+    (void)bench_noop(&b, "de-DE", "single");
+    send_bulk(&b, &m, &jobs);
+    b.scheduler = bench_start(&b, "halves.log");
+    char job_state[64], reason[512];
+    bench_reply(&b, "single", job_state, reason);
+    assert_string_equal(job_state, "queued");
+    struct message_bulk_reply r;
+    struct message_outcome_at at;
+    struct buf bytes;
+    answer_bulk(&b, "halves", &r, &bytes);
+    assert_string_equal(r.state, "queued");
+    assert_int_equal(r.others.count, 1);
+    assert_int_equal(message_bulk_reply_next(&r, &at, NULL), 0);
+    assert_int_equal(at.place, 333);
+    assert_string_equal(at.state, "rejected");
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job WHERE state = 'queued'"),
+                        "1000");
+    buf_close(&bytes);
+    buf_close(&jobs);
+    bench_close(&b);
+}
+
+/* Runs the CLI; what it prints on both streams is in the file of that name. */
+static int run_cli(struct bench *b, const char *log_name, const char *const *args)
+{
+    const char *argv[16] = {"meridian", "submit"};
+    size_t count = 2;
+    char redis[BENCH_URL + 32], database[BENCH_URL + 32], prefix[64];
+    (void)snprintf(redis, sizeof redis, "MERIDIAN_REDIS_URL=%s", servers_redis_url(b->servers));
+    (void)snprintf(database, sizeof database, "MERIDIAN_DATABASE_URL=%s", b->url);
+    (void)snprintf(prefix, sizeof prefix, "MERIDIAN_REDIS_PREFIX=%s", b->prefix);
+    const char *env[] = {redis, database, prefix, NULL};
+    for (size_t i = 0; args[i]; i++) {
+        argv[count++] = args[i];
+    }
+    return servers_run(b->servers, "meridian", argv, env, log_name, 60000);
+}
+
+static size_t count_lines(struct bench *b, const char *log_name, const char *with)
+{
+    char path[512], line[1024];
+    size_t count = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", servers_directory(b->servers), log_name);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        count += strstr(line, with) != NULL;
+    }
+    (void)fclose(f);
+    return count;
+}
+
+/* `meridian submit --bulk`: several messages' worth of lines, of which the scheduler rejects one by
+ * its line; ids that were given make a second run harmless. */
+static void test_submit_a_file(void **state)
+{
+    (void)state;
+    enum { LINES = 2500 };
+    struct bench b;
+    bench_init(&b, servers, "file");
+    b.scheduler = bench_start(&b, "file.log");
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/jobs.jsonl", servers_directory(servers));
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 1; i <= LINES; i++) {
+        (void)fprintf(
+            f, "{\"id\": \"%s\", \"kind\": \"noop\", \"market\": \"%s\", \"priority\": %d}\n",
+            bench_uuid().text, i == 2001 ? "xx-XX" : "de-DE", i % 1000);
+    }
+    assert_int_equal(fclose(f), 0);
+    for (int round = 0; round < 2; round++) {
+        const char *log = round ? "again" : "ids";
+        assert_int_equal(run_cli(&b, log, (const char *[]){"--bulk", path, NULL}), 1);
+        assert_int_equal(count_lines(&b, log, "jobs.jsonl:2001: rejected: market: "), 1);
+        assert_int_equal(count_lines(&b, log, "2499 jobs submitted, 1 rejected"), 1);
+        assert_int_equal(count_lines(&b, log, "-"), LINES + 1);
+        assert_string_equal(bench_ask(&b, "SELECT count(*) || ' ' || sum(priority) FROM "
+                                          "meridian.job WHERE state = 'queued'"),
+                            "2499 1124249");
+    }
+    assert_int_equal(run_cli(&b, "many", (const char *[]){"noop", "--count", "1500", NULL}), 0);
+    assert_int_equal(count_lines(&b, "many", "-"), 1500);
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job"), "4000");
+    bench_close(&b);
+}
+
 /* A submission of a version that nobody knows yet, under a stream id: "*" is now. */
 static void add_newer(struct bench *b, const char *stream_id, const char *id, const char *token)
 {
@@ -261,6 +454,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_submit_by_sql_runs),
         cmocka_unit_test(test_submit_by_sql_survives_what_cannot_be_admitted),
         cmocka_unit_test(test_submit_with_a_unique_policy),
+        cmocka_unit_test(test_submit_in_bulk_is_answered_once),
+        cmocka_unit_test(test_submit_in_bulk_survives_what_cannot_be_admitted),
+        cmocka_unit_test(test_submit_a_file),
         cmocka_unit_test(test_submit_of_a_newer_version_waits_then_is_rejected),
         cmocka_unit_test(test_submit_goes_on_through_a_migration),
     };
