@@ -155,6 +155,50 @@ static void test_bag_train_stops_early(void **state)
     bag_free(m);
 }
 
+/* The model alone, as an artifact of codes, gives dev the loss that training saw with its floats:
+ * whatever weighs features while learning is part of the weights. */
+static void test_bag_train_model_predicts_as_trained(void **state)
+{
+    (void)state;
+    for (uint32_t hidden = 0; hidden <= 32; hidden += 32) {
+        struct bag_params p;
+        bag_params_default(&p);
+        p.hidden = hidden;
+        struct bag_report report;
+        struct bag_model *m = train(&p, NULL, 0, &report);
+        struct bag_data *dev = make_data(&p, 100000, 0);
+        struct bag_score score;
+        assert_int_equal(bag_loss(m, dev, &score, NULL), 0);
+        assert_true(fabs(score.loss - report.dev_loss) < 0.01 * report.dev_loss + 1e-3);
+        bag_data_free(dev);
+        bag_free(m);
+    }
+}
+
+/* A model that is far too sure is made as unsure as dev says, whatever that takes. */
+static void test_bag_train_temperature_has_room(void **state)
+{
+    (void)state;
+    struct bag_params p;
+    bag_params_default(&p);
+    p.hidden = 0;
+    p.strength = 1000;
+    struct bag_data *data = make_data(&p, 0, 0);
+    struct bag_data *dev = bag_data_new(&p, NULL);
+    for (uint64_t i = 0; i < SAMPLES; i++) { /* of four labels, two fifths are as learnt */
+        size_t told = i % 10 < 4 ? i % LABELS : (i + 1 + i / 10 % 3) % LABELS;
+        assert_int_equal(add_text(dev, 100000 + i, i % LABELS, label_names[told]), 0);
+    }
+    struct bag_model *m = NULL;
+    struct bag_report report;
+    assert_int_equal(bag_train(&m, &p, data, dev, NULL, NULL, &report, NULL), 0);
+    assert_true(report.temperature > 6 && report.temperature < 45);
+    assert_true(report.dev_loss < log(LABELS)); /* that of knowing nothing */
+    bag_data_free(data);
+    bag_data_free(dev);
+    bag_free(m);
+}
+
 struct watched {
     uint32_t calls;
     uint32_t last_epoch;
@@ -250,6 +294,8 @@ int main(void)
         cmocka_unit_test(test_bag_train_is_deterministic),
         cmocka_unit_test(test_bag_train_warm_start_matches_labels_by_name),
         cmocka_unit_test(test_bag_train_stops_early),
+        cmocka_unit_test(test_bag_train_model_predicts_as_trained),
+        cmocka_unit_test(test_bag_train_temperature_has_room),
         cmocka_unit_test(test_bag_train_tells_and_asks),
         cmocka_unit_test(test_bag_train_refuses_useless_input),
         cmocka_unit_test(test_bag_train_survives_failed_allocations),

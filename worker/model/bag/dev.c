@@ -139,13 +139,15 @@ double bag__dev_loss(const struct bag_dev *d, double temperature, double *ret_ac
     return known ? loss / (double)known : (double)NAN;
 }
 
-/* Golden section over the logarithm. */
+/* Golden section over the logarithm. Dev sets ask for about 1 without towers and 5 with them; the
+ * bounds are far from both, since at a bound dev could not say fairly whether towers are worth it.
+ */
 double bag__dev_temperature(const struct bag_dev *d)
 {
-    enum { ROUNDS = 14 };
+    enum { ROUNDS = 18 };
     const double golden = 0.6180339887498949;
-    double low = log(0.2);
-    double high = log(5.0);
+    double low = log(0.1);
+    double high = log(50.0);
     double a = high - golden * (high - low);
     double b = low + golden * (high - low);
     double at_a = bag__dev_loss(d, exp(a), NULL);
