@@ -1,15 +1,17 @@
 /*
  * Stochastic dual coordinate ascent (Shalev-Shwartz, Zhang 2013): no learning rate, and it goes to
- * the one optimum of strength * sum of losses + |W - W_base|^2 / 2.
+ * the one optimum of strength * sum of losses + sum of (W - W_base)^2 / lift / 2, where lift is the
+ * weight that lift.h gives to a feature.
  *
  * Each sample i keeps a dual vector A_i = onehot(label) - alpha_i, where alpha_i is a distribution
- * over labels, and the weights are always W = W_base + sum C_i A_i x_i'. A step moves alpha_i
- * towards the model's prediction p_i as far as the dual objective grows. The table holds
- * R = W * idf, so that a sample is only counts: a row's gradient is scaled by idf squared.
+ * over labels, and the weights are always W = W_base + lift * sum C_i A_i x_i'. A step moves
+ * alpha_i towards the model's prediction p_i as far as the dual objective grows. The table holds R
+ * = W * idf, so that a sample is only counts: a row's gradient is scaled by idf squared * lift.
  */
 #include "worker/model/bag/linear.h"
 
 #include "common/base/mem.h"
+#include "worker/model/bag/lift.h"
 
 #include <math.h>
 #include <string.h>
@@ -27,12 +29,13 @@ void bag__linear_base_row(const struct bag_problem *b, uint32_t base_row, float 
 static void start_rows(struct bag_linear *l)
 {
     const struct bag_problem *b = l->b;
+    bag__lift_fill(b, l->table, l->square);
     memset(l->table, 0, (size_t)(b->features + 1) * b->row * sizeof *l->table);
     for (uint32_t id = 0; id < b->features; id++) {
         if (b->base && b->base_row[id] != BAG_VOCAB_NONE) {
             bag__linear_base_row(b, b->base_row[id], l->table + (size_t)id * b->row);
         }
-        l->square[id] = b->idf[id] * b->idf[id];
+        l->square[id] *= b->idf[id] * b->idf[id];
     }
     l->square[b->features] = 1;
     float *bias = l->table + (size_t)b->features * b->row;

@@ -11,7 +11,7 @@
 struct bag_linear {
     const struct bag_problem *b;
     float *table;  /* [features + 1][row]: weight times idf; the last row is the bias */
-    float *square; /* [features + 1] idf squared; 1 for the bias */
+    float *square; /* [features + 1] idf squared * lift; 1 for the bias */
     float *dual;   /* [samples][row] */
     uint32_t *order;
     struct bag_term *terms;

@@ -24,6 +24,7 @@ static void number_labels(struct bag_problem *b)
         uint32_t number = (uint32_t)(found - b->names);
         float share = (float)b->data->samples / ((float)l->count * (float)l->samples[i]);
         b->label_number[i] = number;
+        b->rarity[number] = (float)b->data->samples / (float)l->samples[i];
         b->cost[number] = b->p->class_weight == BAG_CLASS_BALANCED ? share : 1.0f;
     }
     for (uint32_t i = 0; i < l->count; i++) {
@@ -70,12 +71,13 @@ static int allocate(struct bag_problem *b, struct err_buf *e)
     b->label_number = mem_new_array(b->labels, sizeof *b->label_number);
     b->label_base = mem_new_array(b->labels, sizeof *b->label_base);
     b->cost = mem_new_array(b->labels, sizeof *b->cost);
+    b->rarity = mem_new_array(b->labels, sizeof *b->rarity);
     b->idf = mem_new_array(b->features, sizeof *b->idf);
     b->scales = mem_new_array(n, sizeof *b->scales);
     b->base_row = b->base ? mem_new_array(b->features, sizeof *b->base_row) : NULL;
     bool has_base_row = b->base_row || !b->base;
-    if (!b->names || !b->label_number || !b->label_base || !b->cost || !b->idf || !b->scales ||
-        !has_base_row) {
+    if (!b->names || !b->label_number || !b->label_base || !b->cost || !b->rarity || !b->idf ||
+        !b->scales || !has_base_row) {
         return err_set(e, ERR_NOMEM, "cannot prepare %zu samples for training", n);
     }
     return 0;
@@ -119,6 +121,7 @@ void bag__problem_close(struct bag_problem *b)
     mem_free(b->idf);
     mem_free(b->scales);
     mem_free(b->cost);
+    mem_free(b->rarity);
 }
 
 size_t bag__problem_terms(const struct bag_problem *b, size_t i, struct bag_term *ret)

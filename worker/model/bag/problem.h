@@ -25,6 +25,7 @@ struct bag_problem {
     uint32_t *base_row;     /* [features] its row in base, or BAG_VOCAB_NONE; NULL without base */
     float *idf;             /* [features]; the base's where it knows the feature */
     float (*scales)[TEXT_BLOCK_COUNT]; /* [samples] what makes each block as long as it should be */
+    float *rarity;                     /* [labels] all samples over those with that label */
     float *cost; /* [labels] weight of a sample with that label, 1 on average */
     float count_weight[BAG_ENTRY_COUNT + 1];
 };
