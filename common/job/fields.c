@@ -42,6 +42,8 @@ enum { MARKETS_MAX = 256 };
 #define BASE OTHER("base", BASE, 32, "auto", "what training starts from: auto, none, global, "     \
                    "champion or version:ID")
 #define CHAR_ACROSS BOOL("char_across", NULL, "character n-grams may span words")
+#define CHAR_JAMO                                                                                  \
+    BOOL("char_jamo", NULL, "character n-grams take Hangul syllables apart; none = as the base")
 #define CHAR_MAX_ INTEGER("char_max", 0, 8, NULL, "longest character n-gram; 0 = none")
 #define CHAR_MIN_ INTEGER("char_min", 0, 8, NULL, "shortest character n-gram")
 #define CHAR_WEIGHT REAL("char_weight", 0, 100, NULL, "weight of characters; that of words is 1")
@@ -98,7 +100,7 @@ static const struct job_field noop_fields[] = {
 };
 
 static const struct job_field finetune_fields[] = {
-    AS_OF, BASE, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
+    AS_OF, BASE, CHAR_ACROSS, CHAR_JAMO, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LABELS, LIMIT_TRAIN,
     MARKETS("pool these markets into a global base, instead of one market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, ONE_PASS, PATIENCE, RATE, SEED, STALL_LIMIT_S, STRENGTH, THREADS, TIME_LIMIT_S,
@@ -118,7 +120,7 @@ static const struct job_field evaluate_fields[] = {
 };
 
 static const struct job_field nightly_fields[] = {
-    AS_OF, BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
+    AS_OF, BASE, BOOTSTRAP, CHAR_ACROSS, CHAR_JAMO, CHAR_MAX_, CHAR_MIN_, CHAR_WEIGHT, CHECKPOINT_S, CLASS_WEIGHT,
     COMPARE_SCRATCH, EPOCHS, FAMILY, FEATURE_COUNT_MIN, FEATURES_MAX, LABELS, LIMIT_TRAIN,
     MARKETS("only these; none = every market"),
     MAX_ATTEMPTS, MEMORY_MB, METHOD, PATIENCE,

@@ -2,9 +2,6 @@
 
 #include "common/base/mem.h"
 
-/* The heap of a lane often has a few jobs, and there are hundreds of thousands of lanes. */
-enum { CHILDREN = 4, CAPACITY_FIRST = 4 };
-
 /* Of the one thread that decides. */
 static uint64_t compares;
 
@@ -13,20 +10,10 @@ uint64_t heap_compares(void)
     return compares;
 }
 
-static bool goes_before(const struct heap *h, const struct heap_entry *a,
-                        const struct heap_entry *b)
+static bool goes_before(const struct heap *h, const struct heap_node *a, const struct heap_node *b)
 {
     compares++;
-    if (a->key.major != b->key.major) {
-        return a->key.major < b->key.major;
-    }
-    if (a->key.minor != b->key.minor) {
-        return a->key.minor < b->key.minor;
-    }
-    if (a->key.last != b->key.last) {
-        return a->key.last < b->key.last;
-    }
-    return h->before && h->before(a->node, b->node);
+    return h->before(a, b);
 }
 
 void heap_init(struct heap *h, heap_before_fn *before)
@@ -36,114 +23,86 @@ void heap_init(struct heap *h, heap_before_fn *before)
 
 void heap_close(struct heap *h)
 {
-    mem_free(h->entries);
+    mem_free(h->nodes);
     heap_init(h, h->before);
 }
 
-static void put(struct heap *h, uint32_t index, struct heap_entry entry)
+static void put(struct heap *h, size_t index, struct heap_node *node)
 {
-    h->entries[index] = entry;
-    entry.node->place = index + 1;
+    h->nodes[index] = node;
+    node->place = index + 1;
 }
 
-/* True when it moved. */
-static bool sift_up(struct heap *h, uint32_t index, struct heap_entry entry)
+static void sift_up(struct heap *h, size_t index, struct heap_node *node)
 {
-    uint32_t from = index;
     while (index > 0) {
-        uint32_t above = (index - 1) / CHILDREN;
-        if (!goes_before(h, &entry, &h->entries[above])) {
+        size_t above = (index - 1) / 2;
+        if (!goes_before(h, node, h->nodes[above])) {
             break;
         }
-        put(h, index, h->entries[above]);
+        put(h, index, h->nodes[above]);
         index = above;
     }
-    put(h, index, entry);
-    return index != from;
+    put(h, index, node);
 }
 
-static void sift_down(struct heap *h, uint32_t index, struct heap_entry entry)
+static void sift_down(struct heap *h, size_t index, struct heap_node *node)
 {
     for (;;) {
-        uint64_t first = (uint64_t)index * CHILDREN + 1;
-        if (first >= h->count) {
+        size_t below = 2 * index + 1;
+        if (below >= h->count) {
             break;
         }
-        uint32_t best = (uint32_t)first;
-        uint32_t end = h->count - best < CHILDREN ? h->count : best + CHILDREN;
-        for (uint32_t i = best + 1; i < end; i++) {
-            if (goes_before(h, &h->entries[i], &h->entries[best])) {
-                best = i;
-            }
+        if (below + 1 < h->count && goes_before(h, h->nodes[below + 1], h->nodes[below])) {
+            below++;
         }
-        if (!goes_before(h, &h->entries[best], &entry)) {
+        if (!goes_before(h, h->nodes[below], node)) {
             break;
         }
-        put(h, index, h->entries[best]);
-        index = best;
+        put(h, index, h->nodes[below]);
+        index = below;
     }
-    put(h, index, entry);
+    put(h, index, node);
 }
 
-static void sift(struct heap *h, uint32_t index, struct heap_entry entry)
-{
-    if (!sift_up(h, index, entry)) {
-        sift_down(h, index, entry);
-    }
-}
-
-int heap_add(struct heap *h, struct heap_node *node, struct heap_key key)
+int heap_add(struct heap *h, struct heap_node *node)
 {
     CHECK(node->place == 0);
     if (h->count == h->capacity) {
-        uint32_t capacity = h->capacity ? 2 * h->capacity : CAPACITY_FIRST;
-        struct heap_entry *entries =
-            capacity ? mem_resize_array(h->entries, capacity, sizeof *entries) : NULL;
-        if (!entries) {
+        size_t capacity = h->capacity ? 2 * h->capacity : 16;
+        struct heap_node **nodes = mem_resize_array(h->nodes, capacity, sizeof(struct heap_node *));
+        if (!nodes) {
             return ERR_NOMEM;
         }
-        h->entries = entries;
+        h->nodes = nodes;
         h->capacity = capacity;
     }
     h->count++;
-    (void)sift_up(h, h->count - 1, (struct heap_entry){.key = key, .node = node});
+    sift_up(h, h->count - 1, node);
     return 0;
 }
 
-void heap_moved(struct heap *h, struct heap_node *node, struct heap_key key)
+void heap_moved(struct heap *h, struct heap_node *node)
 {
     CHECK(node->place != 0 && node->place <= h->count);
-    sift(h, node->place - 1, (struct heap_entry){.key = key, .node = node});
+    sift_up(h, node->place - 1, node);
+    sift_down(h, node->place - 1, node);
 }
 
 void heap_remove(struct heap *h, struct heap_node *node)
 {
-    CHECK(node->place != 0 && node->place <= h->count && h->entries[node->place - 1].node == node);
-    uint32_t index = node->place - 1;
-    struct heap_entry last = h->entries[h->count - 1];
+    CHECK(node->place != 0 && node->place <= h->count && h->nodes[node->place - 1] == node);
+    size_t index = node->place - 1;
+    struct heap_node *last = h->nodes[h->count - 1];
     h->count--;
     node->place = 0;
-    if (last.node != node) {
-        sift(h, index, last);
+    if (last != node) {
+        put(h, index, last);
+        heap_moved(h, last);
     }
 }
 
 struct heap_node *heap_first(const struct heap *h)
 {
-    return h->count ? h->entries[0].node : NULL;
-}
-
-bool heap_first_before(const struct heap *a, const struct heap *b)
-{
-    return goes_before(a, &a->entries[0], &b->entries[0]);
-}
-
-bool heap_is_ordered(const struct heap *h)
-{
-    for (uint32_t i = 1; i < h->count; i++) {
-        if (goes_before(h, &h->entries[i], &h->entries[(i - 1) / CHILDREN])) {
-            return false;
-        }
-    }
-    return true;
+    return h->count ? h->nodes[0] : NULL;
 }

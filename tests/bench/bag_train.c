@@ -69,6 +69,8 @@ static void set_param(struct bag_params *p, const char *setting)
         p->seed = strtoull(equals + 1, NULL, 10);
     } else if (strncmp(setting, "char_across", 11) == 0) {
         p->features.char_across = equals[1] == '1';
+    } else if (strncmp(setting, "char_jamo", 9) == 0) {
+        p->features.char_jamo = equals[1] == '1';
     } else if (strncmp(setting, "one_pass", 8) == 0) {
         p->one_pass = equals[1] == '1';
     } else if (strncmp(setting, "class_weight", 12) == 0) {

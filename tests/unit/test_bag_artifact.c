@@ -69,6 +69,57 @@ static void test_bag_artifact_round_trip(void **state)
     bag_free(m);
 }
 
+/* Changes the number behind a key of a model's head. */
+static void set_number(char *bytes, size_t length, const char *key, char value)
+{
+    size_t n = strlen(key);
+    for (size_t at = 0; at + n < length; at++) {
+        if (memcmp(bytes + at, key, n) == 0) {
+            bytes[at + n] = value;
+            return;
+        }
+    }
+    fail_msg("no %s", key);
+}
+
+/* A model of the previous version has n-grams of whole syllables and is read so; a base of it makes
+ * training do the same. One of a later version is refused. */
+static void test_bag_artifact_versions(void **state)
+{
+    (void)state;
+    struct bag_params p;
+    bag_params_default(&p);
+    assert_true(p.features.char_jamo);
+    struct bag_model *m = small_model();
+    size_t length = bag_bytes(m).length;
+    char *copy = mem_new_aligned(length, 1);
+    memcpy(copy, bag_bytes(m).data, length);
+    struct bag_model *opened = NULL;
+    struct err_buf e = {{0}};
+    set_number(copy, length, "version", 3);
+    assert_int_equal(bag_open(&opened, span_make(copy, length), &e), ERR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "version 3; this build reads 1 and 2"));
+    set_number(copy, length, "version", 1);
+    assert_int_equal(bag_open(&opened, span_make(copy, length), NULL), ERR_CORRUPT);
+    set_number(copy, length, "char_jamo", 0);
+    assert_int_equal(bag_open(&opened, span_make(copy, length), NULL), 0);
+    bag_params_follow(&p, opened);
+    assert_false(p.features.char_jamo);
+    struct bag_data *d = bag_data_new(&p, NULL);
+    assert_int_equal(bag_data_add(d, "한국 parcel", 13, "delivery", 8, NULL), 0);
+    struct bag_score score;
+    assert_int_equal(bag_loss(opened, d, &score, NULL), 0);
+    assert_int_equal(bag_loss(m, d, &score, NULL), ERR_INVALID);
+    bag_params_follow(&p, m);
+    assert_true(p.features.char_jamo);
+    bag_params_follow(&p, NULL);
+    assert_true(p.features.char_jamo);
+    bag_data_free(d);
+    bag_free(opened);
+    bag_free(m);
+    mem_free(copy);
+}
+
 /* Every prefix of a model is refused. */
 static void test_bag_artifact_cut_short_is_refused(void **state)
 {
@@ -155,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bag_artifact_round_trip),
+        cmocka_unit_test(test_bag_artifact_versions),
         cmocka_unit_test(test_bag_artifact_cut_short_is_refused),
         cmocka_unit_test(test_bag_artifact_changed_bytes_are_survived),
         cmocka_unit_test(test_bag_artifact_promises_are_not_believed),

@@ -57,6 +57,70 @@ static void test_text_features_have_golden_keys(void **state)
     text_extractor_close(&x);
 }
 
+/* N-grams of Hangul may be of its letters, those of NFD: keys are the same for a syllable and for
+ * its conjoining letters, and stay what they were; without Hangul nothing changes. */
+static void test_text_features_take_hangul_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t keys[4]; /* " x", between, "x " */
+    } golden[] = {
+        {"가", {0x78421a2bu, 0x7c5f00c9u, 0x986690b9u, 0}},
+        {"힣", {0xaec98563u, 0x96d54601u, 0x06f06909u, 0xa30620ebu}},
+        {"각", {0x78421a2bu, 0x7c5f00c9u, 0xa43a821fu, 0x4f1587adu}},
+    };
+    const struct text_spec letters = {.char_min = 2, .char_max = 2, .char_jamo = true};
+    const struct text_spec syllables = {.char_min = 2, .char_max = 2};
+    struct text_extractor x;
+    struct text_extractor y;
+    text_extractor_init(&x);
+    text_extractor_init(&y);
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
+        size_t count = extract(&x, &letters, golden[i].text);
+        for (size_t k = 0; k < 4; k++) {
+            assert_int_equal(k < count ? x.features[k].key : 0, golden[i].keys[k]);
+        }
+        assert_int_equal(extract(&y, &syllables, golden[i].text), 2);
+    }
+    assert_int_equal(extract(&x, &letters, "각"), extract(&y, &letters, "\u1100\u1161\u11a8"));
+    assert_memory_equal(x.features, y.features, x.count * sizeof *x.features);
+    const char *mixed = "Ab 包 ガ é 12";
+    assert_int_equal(extract(&x, &letters, mixed), extract(&y, &syllables, mixed));
+    assert_memory_equal(x.features, y.features, x.count * sizeof *x.features);
+    text_extractor_close(&x);
+    text_extractor_close(&y);
+}
+
+/* Every syllable falls apart as utf8proc says. */
+static void test_text_features_letters_agree_with_unicode(void **state)
+{
+    (void)state;
+    const struct text_spec letters = {.char_min = 1, .char_max = 1, .char_jamo = true};
+    const struct text_spec whole = {.char_min = 1, .char_max = 1};
+    struct text_extractor x;
+    struct text_extractor y;
+    text_extractor_init(&x);
+    text_extractor_init(&y);
+    for (int32_t p = 0xac00; p <= 0xd7a3; p++) {
+        char text[8] = {0};
+        utf8proc_encode_char(p, (uint8_t *)text);
+        size_t count = extract(&x, &letters, text);
+        utf8proc_int32_t parts[4];
+        int last = 0;
+        utf8proc_ssize_t n = utf8proc_decompose_char(p, parts, 4, UTF8PROC_DECOMPOSE, &last);
+        assert_int_equal(count, n);
+        for (size_t k = 0; k < count; k++) {
+            char part[8] = {0};
+            utf8proc_encode_char(parts[k], (uint8_t *)part);
+            assert_int_equal(extract(&y, &whole, part), 1);
+            assert_int_equal(y.features[0].key, x.features[k].key);
+        }
+    }
+    text_extractor_close(&x);
+    text_extractor_close(&y);
+}
+
 /* The words of x that are of the words' block, into ret; returns how many. */
 static size_t words_of(const struct text_extractor *x, struct text_feature *ret)
 {
@@ -147,6 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_features_are_counted),
         cmocka_unit_test(test_text_features_have_golden_keys),
+        cmocka_unit_test(test_text_features_take_hangul_apart),
+        cmocka_unit_test(test_text_features_letters_agree_with_unicode),
         cmocka_unit_test(test_text_features_short_way_agrees_with_long),
         cmocka_unit_test(test_text_features_short_way_joins_no_letters),
     };

@@ -128,6 +128,7 @@ static int set_params(struct finetune *f, struct err_buf *e)
     set_u32(spec, "char_min", &p->features.char_min);
     set_u32(spec, "char_max", &p->features.char_max);
     p->features.char_across = spec_number(spec, "char_across", p->features.char_across) > 0;
+    p->features.char_jamo = spec_number(spec, "char_jamo", p->features.char_jamo) > 0;
     set_u32(spec, "feature_count_min", &p->feature_count_min);
     set_u32(spec, "features_max", &p->features_max);
     set_u32(spec, "epochs", &p->epochs);
@@ -206,6 +207,9 @@ static int read_split(struct finetune *f, struct snapshot *s, const char *split,
 
 static int read_splits(struct finetune *f, struct err_buf *e)
 {
+    if (!job_spec_has(f->run->spec, "char_jamo")) {
+        bag_params_follow(&f->params, f->base.bag);
+    }
     bag_data_free(f->train);
     bag_data_free(f->dev);
     f->train = NULL;
@@ -611,6 +615,7 @@ static int resolve_spec(const struct finetune *f, struct buf *out, struct err_bu
     }
     bool is_balanced = p->class_weight == BAG_CLASS_BALANCED;
     rc = rc == 0 ? json_set(map, "char_across", json_new_bool(p->features.char_across)) : rc;
+    rc = rc == 0 ? json_set(map, "char_jamo", json_new_bool(p->features.char_jamo)) : rc;
     rc = rc == 0 ? json_set(map, "class_weight",
                             json_new_text(span_of(is_balanced ? "balanced" : "none")))
                  : rc;

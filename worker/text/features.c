@@ -14,7 +14,8 @@ enum { BOUNDARY = 0x20 };          /* stands for white space and for either end 
 bool text_spec_equals(const struct text_spec *a, const struct text_spec *b)
 {
     return a->word_max == b->word_max && a->word_gap == b->word_gap && a->char_min == b->char_min &&
-           a->char_max == b->char_max && a->char_across == b->char_across;
+           a->char_max == b->char_max && a->char_across == b->char_across &&
+           a->char_jamo == b->char_jamo;
 }
 
 void text_extractor_init(struct text_extractor *x)
@@ -247,11 +248,33 @@ static void add_words(struct text_extractor *x, const struct text_spec *spec, si
     }
 }
 
-/* The code points with every run of white space as one boundary, and one at either end. */
-static int make_stream(struct text_extractor *x, size_t *ret_count, struct err_buf *e)
+/* The letters of a Hangul syllable, as Unicode decomposes it, to out; returns how many. */
+static size_t put_letters(uint32_t *out, uint32_t syllable)
 {
-    int rc =
-        grow((void **)&x->stream, &x->stream_capacity, x->points.count + 2, sizeof *x->stream, e);
+    enum { VOWELS = 21, TRAILS = 28 }; /* no trail counts as one */
+    uint32_t number = syllable - 0xac00;
+    uint32_t trail = number % TRAILS;
+    out[0] = 0x1100 + number / (VOWELS * TRAILS);
+    out[1] = 0x1161 + number / TRAILS % VOWELS;
+    out[2] = 0x11a7 + trail;
+    return trail ? 3 : 2;
+}
+
+static size_t count_syllables(const struct text_points *points)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < points->count; i++) {
+        count += text__is_hangul(points->points[i]);
+    }
+    return count;
+}
+
+/* The code points with every run of white space as one boundary, and one at either end. */
+static int make_stream(struct text_extractor *x, bool has_letters, size_t *ret_count,
+                       struct err_buf *e)
+{
+    size_t room = x->points.count + 2 + (has_letters ? 2 * count_syllables(&x->points) : 0);
+    int rc = grow((void **)&x->stream, &x->stream_capacity, room, sizeof *x->stream, e);
     if (rc) {
         return rc;
     }
@@ -261,7 +284,9 @@ static int make_stream(struct text_extractor *x, size_t *ret_count, struct err_b
     for (size_t i = 0; i < x->points.count; i++) {
         uint32_t p = x->points.points[i];
         bool is_space = p == BOUNDARY || text__class(tables, p) == TEXT_SPACE;
-        if (!is_space) {
+        if (has_letters && text__is_hangul(p)) {
+            n += put_letters(x->stream + n, p);
+        } else if (!is_space) {
             x->stream[n++] = p;
         } else if (x->stream[n - 1] != BOUNDARY) {
             x->stream[n++] = BOUNDARY;
@@ -307,7 +332,7 @@ static int prepare(struct text_extractor *x, const struct text_spec *spec, const
     }
     int rc = text_normalize(&x->points, text, length, e);
     if (rc == 0) {
-        rc = make_stream(x, ret_stream, e);
+        rc = make_stream(x, spec->char_jamo, ret_stream, e);
     }
     x->tokens.count = 0;
     if (rc == 0 && spec->word_max) {

@@ -28,6 +28,7 @@ struct text_spec {
     uint32_t char_min; /* shortest and longest character n-gram; char_max 0 = none */
     uint32_t char_max;
     bool char_across; /* n-grams may span words */
+    bool char_jamo;   /* n-grams are of the two or three letters of a Hangul syllable, not of it */
 };
 
 /* Whether both give the same features. */

@@ -20,7 +20,8 @@
 #include <unistd.h>
 
 #define FORMAT "meridian-bag"
-enum { VERSION = 1, TABLE_ALIGN = 64, KEYS_PER_BUCKET = 2 };
+/* Version 1 lacks char_jamo: its n-grams are of whole Hangul syllables. */
+enum { VERSION = 2, VERSION_OF_SYLLABLES = 1, TABLE_ALIGN = 64, KEYS_PER_BUCKET = 2 };
 
 /* --- table layout -------------------------------------------------------------------------------
  */
@@ -77,7 +78,7 @@ static int pack_real(struct buf *b, const char *name, double value)
 
 static int pack_head(struct buf *b, const struct bag_weights *w)
 {
-    int rc = bag__pack_map(b, 16);
+    int rc = bag__pack_map(b, 17);
     rc = rc ? rc : bag__pack_text(b, span_of("format"));
     rc = rc ? rc : bag__pack_text(b, span_of(FORMAT));
     rc = rc ? rc : pack_number(b, "version", VERSION);
@@ -86,6 +87,7 @@ static int pack_head(struct buf *b, const struct bag_weights *w)
     rc = rc ? rc : pack_number(b, "char_min", w->spec.char_min);
     rc = rc ? rc : pack_number(b, "char_max", w->spec.char_max);
     rc = rc ? rc : pack_number(b, "char_across", w->spec.char_across);
+    rc = rc ? rc : pack_number(b, "char_jamo", w->spec.char_jamo);
     rc = rc ? rc : pack_real(b, "char_weight", w->char_weight);
     rc = rc ? rc : pack_real(b, "temperature", w->temperature);
     rc = rc ? rc : pack_number(b, "label_count", w->label_count);
@@ -215,7 +217,7 @@ struct head {
     struct span format;
     struct span table;
     uint64_t version, rows, label_count, listed, hidden, hidden_rows;
-    uint64_t word_max, word_gap, char_min, char_max, char_across;
+    uint64_t word_max, word_gap, char_min, char_max, char_across, char_jamo;
 };
 
 static bool read_labels(struct bag_model *m, struct head *h, struct bag_pack_reader *r)
@@ -252,6 +254,7 @@ static bool read_value(struct bag_model *m, struct head *h, struct span key,
         {"char_min", &h->char_min, NULL, NULL, BAG_PACK_UINT},
         {"char_max", &h->char_max, NULL, NULL, BAG_PACK_UINT},
         {"char_across", &h->char_across, NULL, NULL, BAG_PACK_UINT},
+        {"char_jamo", &h->char_jamo, NULL, NULL, BAG_PACK_UINT},
         {"char_weight", NULL, &m->char_weight, NULL, BAG_PACK_DOUBLE},
         {"temperature", NULL, &m->temperature, NULL, BAG_PACK_DOUBLE},
         {"label_count", &h->label_count, NULL, NULL, BAG_PACK_UINT},
@@ -313,12 +316,12 @@ static int read_head(struct bag_model *m, struct head *h, struct err_buf *e)
 
 static int check_head(const struct bag_model *m, const struct head *h, struct err_buf *e)
 {
-    if (h->version != VERSION) {
-        return err_set(e, ERR_UNSUPPORTED, "bag model version %llu; this build reads %d",
-                       (unsigned long long)h->version, VERSION);
+    if (h->version != VERSION && h->version != VERSION_OF_SYLLABLES) {
+        return err_set(e, ERR_UNSUPPORTED, "bag model version %llu; this build reads %d and %d",
+                       (unsigned long long)h->version, VERSION_OF_SYLLABLES, VERSION);
     }
     if (h->word_max > TEXT_WORD_MAX || h->word_gap > TEXT_GAP_MAX || h->char_max > TEXT_CHAR_MAX ||
-        h->char_min > h->char_max || h->char_across > 1) {
+        h->char_min > h->char_max || h->char_across > 1 || h->char_jamo > (h->version == VERSION)) {
         return corrupt(e, "its feature settings are out of bounds");
     }
     if (!(m->char_weight >= 0 && m->char_weight <= 1e3) ||
@@ -345,7 +348,8 @@ static void place_table(struct bag_model *m, const struct head *h)
                                  .word_gap = (uint32_t)h->word_gap,
                                  .char_min = (uint32_t)h->char_min,
                                  .char_max = (uint32_t)h->char_max,
-                                 .char_across = h->char_across != 0};
+                                 .char_across = h->char_across != 0,
+                                 .char_jamo = h->char_jamo != 0};
     m->rows = (uint32_t)h->rows;
     m->label_count = (uint32_t)h->label_count;
     m->hidden = (uint32_t)h->hidden;

@@ -37,6 +37,8 @@ enum {
 
 enum bag_class_weight { BAG_CLASS_EQUAL = 0, BAG_CLASS_BALANCED };
 
+struct bag_model;
+
 struct bag_params {
     struct text_spec features;  /* which features; must be equal for data and training */
     uint32_t feature_count_min; /* features in fewer training texts are dropped */
@@ -65,6 +67,9 @@ struct bag_params {
 
 /* The measured defaults, the same for every market. */
 void bag_params_default(struct bag_params *p);
+/* Sets what of the features a base decides that an earlier release may have trained: char_jamo.
+ * base NULL: the default. */
+void bag_params_follow(struct bag_params *p, const struct bag_model *base);
 /* ERR_INVALID naming the field that is out of bounds. */
 MUST_CHECK int bag_params_check(const struct bag_params *p, struct err_buf *e);
 
@@ -92,8 +97,7 @@ size_t bag_data_bytes(const struct bag_data *d);
 
 /* --- model ----------------------------------------------------------------------------------- */
 
-/* A trained model, read only; any number of threads may use one. */
-struct bag_model;
+/* A trained model (struct bag_model) is read only; any number of threads may use one. */
 
 /* Opens artifact bytes, which it keeps (the caller must outlive it; 8-byte alignment or better).
  * ERR_CORRUPT or ERR_UNSUPPORTED (newer format) with the reason. */

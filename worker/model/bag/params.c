@@ -1,13 +1,17 @@
 /* Defaults, as measured in tests/bench/README.md, and bounds. */
-#include "worker/model/bag/bag.h"
+#include "worker/model/bag/model.h"
 
 #include <math.h>
 
 void bag_params_default(struct bag_params *p)
 {
     *p = (struct bag_params){
-        .features =
-            {.word_max = 2, .word_gap = 3, .char_min = 1, .char_max = 5, .char_across = false},
+        .features = {.word_max = 2,
+                     .word_gap = 3,
+                     .char_min = 1,
+                     .char_max = 5,
+                     .char_across = false,
+                     .char_jamo = true},
         .feature_count_min = 1,
         .features_max = BAG_FEATURES_MAX,
         .strength = 8,
@@ -23,6 +27,13 @@ void bag_params_default(struct bag_params *p)
         .seed = 1,
         .threads = 1,
     };
+}
+
+void bag_params_follow(struct bag_params *p, const struct bag_model *base)
+{
+    struct bag_params defaults;
+    bag_params_default(&defaults);
+    p->features.char_jamo = base ? base->spec.char_jamo : defaults.features.char_jamo;
 }
 
 static int out_of_bounds(struct err_buf *e, const char *field, double low, double high)
