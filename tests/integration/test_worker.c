@@ -236,6 +236,49 @@ static void test_worker_hands_back_what_comes_while_it_drains(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* Jobs that were given together wait for each other while they would need more memory than the
+ * worker offers, whatever slots are free. */
+static void test_worker_runs_no_more_than_it_offers(void **state)
+{
+    struct fixture *f = *state;
+    struct job jobs[3];
+    struct outcome o;
+    pid_t pid = worker_start_sized(f, "small", "emea", "30s", "3", "1g");
+    int64_t began = clock_mono_ms();
+    for (int i = 0; i < 3; i++) {
+        job_dispatch(f, &jobs[i], "noop", "emea", "{\"sleep_ms\": 400}", 600, 60);
+    }
+    for (int i = 0; i < 3; i++) {
+        wait_report(f, &jobs[i], &o);
+        assert_int_equal(o.outcome, MESSAGE_SUCCEEDED);
+        job_finish(f, &jobs[i], &o);
+        mem_free(o.result);
+    }
+    assert_true(clock_mono_ms() - began >= 1200); /* one after the other */
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
+/* Nobody may have known that the first takes long: the second goes where it need not wait for it.
+ */
+static void test_worker_hands_back_what_waits_behind_a_long_job(void **state)
+{
+    struct fixture *f = *state;
+    struct job slow, next;
+    struct outcome o;
+    pid_t pid = worker_start(f, "behind", "emea", "30s");
+    job_dispatch(f, &slow, "noop", "emea", "{\"sleep_ms\": 60000}", 64, 90);
+    wait_running(f, &slow);
+    job_dispatch(f, &next, "noop", "emea", "{}", 64, 60);
+    wait_report(f, &next, &o);
+    assert_int_equal(o.outcome, MESSAGE_RETURNED);
+    job_close(f, &next, "returned");
+    sql_do(f, "UPDATE meridian.job SET cancel_requested_at = now() WHERE id = '%s'", slow.id.text);
+    wait_report(f, &slow, &o);
+    assert_int_equal(o.outcome, MESSAGE_CANCELLED);
+    job_close(f, &slow, "cancelled");
+    assert_int_equal(worker_stop(f, pid), 0);
+}
+
 /* A crash is reported within a second, with signal and memory, and the slot goes on. */
 static void test_worker_reports_a_crash(void **state)
 {
@@ -527,6 +570,8 @@ int main(void)
         cmocka_unit_test(test_worker_refuses_another_region),
         cmocka_unit_test(test_worker_cancels_what_it_was_only_given),
         cmocka_unit_test(test_worker_hands_back_what_comes_while_it_drains),
+        cmocka_unit_test(test_worker_runs_no_more_than_it_offers),
+        cmocka_unit_test(test_worker_hands_back_what_waits_behind_a_long_job),
         cmocka_unit_test(test_worker_reports_a_crash),
         cmocka_unit_test(test_worker_reports_a_killed_runner),
         cmocka_unit_test(test_worker_limits_memory),

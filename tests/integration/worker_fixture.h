@@ -172,9 +172,9 @@ static inline int fixture_teardown(void **state)
     return 0;
 }
 
-/* Starts a worker of the region with that name, one slot and this grace time. */
-static inline pid_t worker_start(struct fixture *f, const char *name, const char *region,
-                                 const char *grace)
+/* Starts a worker of the region with that name, so many slots, that memory and this grace time. */
+static inline pid_t worker_start_sized(struct fixture *f, const char *name, const char *region,
+                                       const char *grace, const char *slots, const char *memory)
 {
     char redis[256], database[512], log_name[128];
     (void)snprintf(redis, sizeof redis, "MERIDIAN_REDIS_URL=%s", servers_redis_url(f->servers));
@@ -183,14 +183,22 @@ static inline pid_t worker_start(struct fixture *f, const char *name, const char
                    "MERIDIAN_DATABASE_URL=%s?options=-crole%%3Dmeridian_worker",
                    servers_pg_url(f->servers));
     (void)snprintf(log_name, sizeof log_name, "%s.log", name);
-    const char *const argv[] = {"meridian-worker", "--region", region, "--name", name,
-                                "--grace",         grace,      NULL};
+    const char *const argv[] = {
+        "meridian-worker", "--region", region,     "--name", name, "--grace", grace,
+        "--slots",         slots,      "--memory", memory,   NULL};
     const char *const env[] = {redis, database, "MERIDIAN_LOG=debug", NULL};
     pid_t pid = servers_spawn(f->servers, "meridian-worker", argv, env, log_name);
     (void)snprintf(f->worker, sizeof f->worker, "%s", name);
     wait_sql(f, "SELECT EXISTS (SELECT FROM meridian.worker WHERE name = '%s' AND pid = %d)", name,
              (int)pid);
     return pid;
+}
+
+/* The same with one slot. */
+static inline pid_t worker_start(struct fixture *f, const char *name, const char *region,
+                                 const char *grace)
+{
+    return worker_start_sized(f, name, region, grace, "1", "8g");
 }
 
 /* Until the worker's log has these words. */
