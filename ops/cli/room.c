@@ -50,8 +50,9 @@ static int look(struct cli *c, const char *intake, struct room *ret)
     return rc == ERR_UNREACHABLE || rc == ERR_TIMEOUT || rc == ERR_NOMEM ? rc : 0;
 }
 
-/* Whether it is full, and of what. */
-static bool is_full(const struct cli *c, const struct room *r, struct err_buf *why)
+/* Whether a message of that length is too much, and for what. Redis holds it twice for a moment: as
+ * it was read, and in the stream. */
+static bool is_full(const struct cli *c, const struct room *r, size_t length, struct err_buf *why)
 {
     long long limit_mb = c->o.intake_max_mb;
     if (r->stream_bytes > limit_mb << 20) {
@@ -61,7 +62,8 @@ static bool is_full(const struct cli *c, const struct room *r, struct err_buf *w
                       (long long)(r->stream_bytes >> 20), limit_mb);
         return true;
     }
-    if (r->max_bytes > 0 && (double)r->used_bytes > MEMORY_PART * (double)r->max_bytes) {
+    if (r->max_bytes > 0 &&
+        (double)r->used_bytes + 2 * (double)length > MEMORY_PART * (double)r->max_bytes) {
         (void)err_set(why, ERR_LIMIT, "Redis uses %lld of its %lld MB (maxmemory)",
                       (long long)(r->used_bytes >> 20), (long long)(r->max_bytes >> 20));
         return true;
@@ -96,13 +98,13 @@ static int wait_a_while(struct cli *c, int64_t *wait_ms, int64_t deadline_ms,
     return 0;
 }
 
-int room_wait(struct cli *c, const char *intake, int64_t deadline_ms)
+static int wait_for_room(struct cli *c, const char *intake, size_t length, int64_t deadline_ms)
 {
     int64_t wait_ms = WAIT_MS_MIN;
     struct err_buf why = {{0}};
     struct room r;
     int rc = look(c, intake, &r);
-    while (rc == 0 && is_full(c, &r, &why)) {
+    while (rc == 0 && is_full(c, &r, length, &why)) {
         rc = wait_a_while(c, &wait_ms, deadline_ms, &why);
         rc = rc ? rc : look(c, intake, &r);
     }
@@ -114,7 +116,7 @@ int room_add(struct cli *c, const char *intake, struct span message, int64_t dea
     int64_t wait_ms = WAIT_MS_MIN;
     const struct span args[] = {span_of("XADD"), span_of(intake), span_of("*"), span_of("m"),
                                 message};
-    int rc = room_wait(c, intake, deadline_ms);
+    int rc = wait_for_room(c, intake, message.length, deadline_ms);
     while (rc == 0) {
         rc = redis_sync_send(c->redis, args, sizeof args / sizeof *args, 0, NULL, &c->e);
         if (rc != ERR_LIMIT) {

@@ -12,7 +12,4 @@
  */
 MUST_CHECK int room_add(struct cli *c, const char *intake, struct span message,
                         int64_t deadline_ms);
-/* Waits for room alone. */
-MUST_CHECK int room_wait(struct cli *c, const char *intake, int64_t deadline_ms);
-
 #endif

@@ -19,7 +19,7 @@ enum {
     WINDOW = 4,       /* the scheduler works on two; the others are on their way */
     RESEND_MS = 5000, /* a scheduler that takes over needs that long */
     REDRAW_MS = 100,
-    SHOWN_MAX = 20,         /* rejected jobs that are told one by one */
+    SHOWN_MAX = 20, /* rejected jobs that are told one by one */
     HEAD_MAX = 1024,
 };
 
@@ -369,7 +369,7 @@ static void close_stream(struct stream *s)
     mem_free(s->ids);
 }
 
-static void summarise(struct stream *s)
+static void summarise(struct stream *s, int rc)
 {
     char took[32];
     clear_bar(s);
@@ -380,7 +380,7 @@ static void summarise(struct stream *s)
     if (s->rejected > SHOWN_MAX) {
         (void)fprintf(stderr, "... and %zu more were rejected\n", s->rejected - SHOWN_MAX);
     }
-    if (s->source->name) {
+    if (s->source->name && (rc == 0 || s->answered > 0)) {
         (void)fprintf(stderr, "meridian submit: %zu jobs submitted, %zu rejected, in %s (%.0f/s)\n",
                       s->answered - s->rejected, s->rejected,
                       cli_format_duration(clock_mono_ms() - s->started_ms, took, sizeof took),
@@ -411,7 +411,7 @@ int stream_submit(struct cli *c, const struct stream_source *source, int64_t tim
     }
     int rc = open_stream(&s);
     rc = rc ? rc : converse(&s, timeout_ms);
-    summarise(&s);
+    summarise(&s, rc);
     rc = rc ? rc : s.rejected ? CLI_FAILED : CLI_DONE;
     if (rc == CLI_DONE && s.ids) {
         rc = follow(&s);

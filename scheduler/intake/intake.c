@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/redis/redis.h"
 #include "scheduler/intake/batch.h"
+#include "scheduler/intake/replies.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,9 +25,6 @@ enum {
     FLIGHTS = 2,
     RANGES_MAX = 2 * 12, /* halves of halves of BATCH_JOBS_MAX */
 };
-
-/* A reply that nobody fetches goes by itself. */
-#define REPLY_TTL_S "120"
 
 enum intake_state { INTAKE_STOPPED, INTAKE_READING };
 
@@ -58,6 +56,7 @@ struct intake {
     int64_t complain_at_ms; /* not before */
     int64_t newer_at_ms;    /* the same, of submissions of a newer version */
     char own_after[BATCH_ENTRY_ID_SIZE]; /* pending entries behind it have not been looked at */
+    struct replies *replies;
     struct flight flights[FLIGHTS];
     struct flight *reading; /* which the read at hand fills */
 };
@@ -102,10 +101,7 @@ static void send_reply(struct intake *in, const struct batch_entry *entry, struc
 {
     char key[KEY_SIZE];
     (void)snprintf(key, sizeof key, "{%s}:reply:%s", in->options.prefix, entry->reply);
-    const struct span push[] = {span_of("RPUSH"), span_of(key), bytes};
-    /* A client that misses its reply sends the submission again and is answered then. */
-    harmless(redis_send(in->options.redis, push, 3, 0, NULL, NULL));
-    harmless(REDIS_CALL(in->options.redis, NULL, NULL, "EXPIRE", key, REPLY_TTL_S));
+    replies_send(in->replies, key, bytes);
 }
 
 static struct uuid kept_of(const struct batch_outcome *o)
@@ -354,9 +350,10 @@ static void complain(struct intake *in, int rc, const struct redis_reply *reply)
     }
     in->complain_at_ms = now + COMPLAIN_MS;
     struct span text = redis_reply_text(reply);
-    if (rc == ERR_IO) {
-        log_error("redis cannot write to its disk, and what is in the stream %s waits: %.*s",
-                  in->key, (int)text.length, text.data ? text.data : "");
+    if (rc == ERR_IO || rc == ERR_LIMIT) {
+        log_error("redis cannot %s, and what is in the stream %s waits: %.*s",
+                  rc == ERR_IO ? "write to its disk" : "have more memory", in->key,
+                  (int)text.length, text.data ? text.data : "");
         return;
     }
     log_error("cannot read the stream %s: %.*s; if its key holds something else, delete it: "
@@ -457,7 +454,13 @@ static void read_next(struct intake *in)
 struct intake *intake_new(const struct intake_options *options)
 {
     struct intake *in = mem_new(sizeof *in);
+    struct replies *replies = in ? replies_new(options->loop, options->redis) : NULL;
+    if (in && !replies) {
+        mem_free(in);
+        return NULL;
+    }
     if (in) {
+        in->replies = replies;
         in->options = *options;
         (void)snprintf(in->key, sizeof in->key, "{%s}:intake", options->prefix);
         for (size_t i = 0; i < FLIGHTS; i++) {
@@ -498,5 +501,6 @@ static void on_closed(uv_handle_t *handle)
 void intake_close(struct intake *in)
 {
     intake_stop(in);
+    replies_close(in->replies);
     uv_close((uv_handle_t *)&in->timer, on_closed);
 }

@@ -11,6 +11,7 @@
 
 enum {
     KEY_SIZE = 256,
+    COMPLAIN_MS = 10000,
     KEEP_EVERY_MS = 600000, /* well within STREAM_KEEP_S */
     KEPT_MAX = 10000,       /* then all are forgotten: an EXPIRE more each */
     MESSAGE_BYTES_MAX = MESSAGE_SPEC_MAX + 4096
@@ -30,7 +31,8 @@ struct kept {
 struct ready {
     struct ready_options options;
     struct buf message;
-    struct names kept; /* of struct kept, by worker */
+    struct names kept;      /* of struct kept, by worker */
+    int64_t complain_at_ms; /* not before */
 };
 
 struct ready *ready_new(const struct ready_options *options)
@@ -44,10 +46,13 @@ struct ready *ready_new(const struct ready_options *options)
     return r;
 }
 
+/* The record hands over what Redis did not take: that it is so is said now and then. */
 static void on_added(int rc, const struct redis_reply *reply, void *data)
 {
-    (void)data;
-    if (rc && rc != ERR_UNREACHABLE && rc != ERR_CANCELLED) {
+    struct ready *r = data;
+    int64_t now = clock_mono_ms();
+    if (rc && rc != ERR_UNREACHABLE && rc != ERR_CANCELLED && now >= r->complain_at_ms) {
+        r->complain_at_ms = now + COMPLAIN_MS;
         struct span text = redis_reply_text(reply);
         log_warn("redis did not take a ready message: %.*s", (int)text.length,
                  text.data ? text.data : "");

@@ -168,9 +168,10 @@ static void complain(struct report *r, int rc, const struct redis_reply *reply)
     }
     r->complain_at_ms = now + COMPLAIN_MS;
     struct span text = redis_reply_text(reply);
-    if (rc == ERR_IO) {
-        log_error("redis cannot write to its disk, and what is in the stream %s waits: %.*s",
-                  r->key, (int)text.length, text.data ? text.data : "");
+    if (rc == ERR_IO || rc == ERR_LIMIT) {
+        log_error("redis cannot %s, and what is in the stream %s waits: %.*s",
+                  rc == ERR_IO ? "write to its disk" : "have more memory", r->key, (int)text.length,
+                  text.data ? text.data : "");
         return;
     }
     log_error("cannot read the stream %s: %.*s; if its key holds something else, delete it: "
