@@ -23,11 +23,14 @@ enum {
     POLL_EVERY_MS = 20,      /* how often a busy job looks for messages */
     PROGRESS_EVERY_MS = 100, /* the supervisor passes on at most 5 a second */
     TRIM_FROM_BYTES = 4 * 1024 * 1024,
+    PEAK_SLACK_KB = 1024,
 };
 
 struct runner {
     struct channel channel;
     struct databases databases;
+    int64_t fresh_kb; /* the peak of the process when that was last made to start anew */
+    int64_t peak_kb;  /* and by now */
     /* of the job that runs */
     int64_t polled_ms;
     int64_t progress_ms;
@@ -53,15 +56,26 @@ static void set_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* Makes the peak that the kernel remembers start from here. */
-static void reset_peak_memory(void)
+static int64_t peak_memory_kb(void)
 {
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) == 0 ? used.ru_maxrss : 0;
+}
+
+/* Makes the peak that the kernel remembers start from here, when the jobs since the last time have
+ * raised it. */
+static void reset_peak_memory(struct runner *r)
+{
+    if (r->fresh_kb > 0 && r->peak_kb <= r->fresh_kb + PEAK_SLACK_KB) {
+        return;
+    }
     int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
     if (fd >= 0) {
         ssize_t ignored = write(fd, "5", 1); /* where it is not allowed the peak is the process's */
         (void)ignored;
         (void)close(fd);
     }
+    r->fresh_kb = peak_memory_kb();
 }
 
 static void send_or_end(struct runner *r, const struct message_pipe *m)
@@ -209,8 +223,8 @@ static void send_result(struct runner *r, int rc, const struct buf *result, stru
         rc = ERR_OOM; /* the job's limit, not the machine, is what a person can change */
     }
     struct message_pipe m = {.type = MESSAGE_PIPE_RESULT};
-    struct rusage used;
-    m.result.peak_rss_kb = getrusage(RUSAGE_SELF, &used) == 0 ? used.ru_maxrss : 0;
+    r->peak_kb = peak_memory_kb();
+    m.result.peak_rss_kb = r->peak_kb;
     m.result.outcome = rc == 0               ? MESSAGE_SUCCEEDED
                        : rc == ERR_CANCELLED ? MESSAGE_CANCELLED
                                              : MESSAGE_FAILED;
@@ -246,7 +260,7 @@ static void run_job(struct runner *r, const struct message_pipe *m)
     r->wants_save = false;
     r->phase[0] = '\0';
     r->epoch = 0;
-    reset_peak_memory();
+    reset_peak_memory(r);
     databases_refresh(&r->databases);
     int rc = spec ? run_kind(r, &job, &result, &e) : ERR_NOMEM;
     give_back_memory();
