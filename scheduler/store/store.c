@@ -12,7 +12,8 @@ enum {
     JSON_BYTES_MAX = 64 * 1024 * 1024, /* a batch of 256 submissions with full specs is 16 MB */
     PARAMS_MAX = 8,
     NUMBER_SIZE = 24,
-    CHANGES_LIMIT = 2000
+    CHANGES_LIMIT = 2000,
+    CLOCK_KNOWN_MS = 60000 /* clocks of two machines drift apart by less than 30 ms in it */
 };
 
 struct store {
@@ -20,7 +21,14 @@ struct store {
     uint64_t generation; /* calls of older ones are answered to nobody */
     bool is_lost;
     char term[NUMBER_SIZE];
+    int64_t term_number;
     struct store_feed feed;
+    /* The record's clock at the last sweep, and ours when that was sent: not forgotten with a term,
+     * since it may be the clock that ended it. */
+    char clock[64];
+    int64_t clock_ms;
+    int64_t clock_term; /* then; of no use when another has led since */
+    int64_t sweep_ms;   /* when the newest sweep was sent */
 };
 
 struct call {
@@ -48,6 +56,7 @@ void store_free(struct store *s)
 void store_set_term(struct store *s, int64_t term)
 {
     (void)snprintf(s->term, sizeof s->term, "%lld", (long long)term);
+    s->term_number = term;
 }
 
 void store_reset(struct store *s)
@@ -127,6 +136,14 @@ static void answer_changes(struct store *s, const struct call *c, const struct p
     answer_records(s, c, r);
 }
 
+/* The row without a job. */
+static void take_clock(struct store *s, const char *text)
+{
+    (void)snprintf(s->clock, sizeof s->clock, "%s", text);
+    s->clock_ms = s->sweep_ms;
+    s->clock_term = s->term_number;
+}
+
 static void answer_sweep(struct store *s, const struct call *c, const struct pg_result *r)
 {
     struct core_expired *rows = mem_new_array(pg_rows(r), sizeof *rows);
@@ -136,6 +153,10 @@ static void answer_sweep(struct store *s, const struct call *c, const struct pg_
     }
     size_t count = 0;
     for (size_t i = 0; i < pg_rows(r); i++) {
+        if (pg_is_null(r, i, 0)) {
+            take_clock(s, pg_text(r, i, 2));
+            continue;
+        }
         rows[count] = (struct core_expired){
             .attempt = (int)pg_integer(r, i, 1, 0),
             .expiry =
@@ -445,13 +466,18 @@ static void port_changes(void *self, uint64_t token)
 static void port_sweep(void *self, uint64_t token)
 {
     struct store *s = self;
-    char undelivered[NUMBER_SIZE], gone[NUMBER_SIZE];
+    char undelivered[NUMBER_SIZE], gone[NUMBER_SIZE], since[NUMBER_SIZE];
+    s->sweep_ms = clock_mono_ms();
+    int64_t since_ms = s->sweep_ms - s->clock_ms;
+    bool is_comparable =
+        *s->clock && since_ms <= CLOCK_KNOWN_MS && s->term_number - s->clock_term <= 1;
+    (void)snprintf(since, sizeof since, "%lld", (long long)(is_comparable ? since_ms : 0));
     (void)snprintf(undelivered, sizeof undelivered, "%d", s->options.undelivered_ms);
     (void)snprintf(gone, sizeof gone, "%d", s->options.gone_ms);
-    const char *params[] = {undelivered, gone};
+    const char *params[] = {undelivered, gone, since, is_comparable ? s->clock : NULL};
     send(s, token, STORE_CALL_SWEEP,
-         (struct statement){"sweep", "SELECT * FROM meridian.scheduler_sweep($1, $2, $3)"}, params,
-         2);
+         (struct statement){"sweep", "SELECT * FROM meridian.scheduler_sweep($1, $2, $3, $4, $5)"},
+         params, 4);
 }
 
 static void port_fire(void *self, uint64_t token)

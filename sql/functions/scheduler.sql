@@ -161,17 +161,45 @@ LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
   WHERE state <> 'gone' AND seen_at > clock_timestamp() + interval '1 minute';
 $$;
 
+-- A server whose clock was set forward has taken no time from anybody: what had so many seconds left has them
+-- still, and who was seen was seen. p_ahead is how much further the clock went since the last sweep, at p_clock,
+-- than the leader's own, which is not set; a little of it is only a call that waited. What had ended long before
+-- the last sweep, which did not find it, was written by a clock that was behind: it has its time once more.
+-- Null: the leader cannot tell, because it has not swept within the last minute. Then all that is open has the
+-- whole of its time once more: a worker that died shortly before a change of leaders is found so much later,
+-- and none is taken for dead.
+CREATE OR REPLACE FUNCTION meridian.clock_ahead(p_clock timestamptz, p_ahead interval)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+  UPDATE meridian.attempt SET lease_expires_at = CASE
+      WHEN p_ahead > interval '2 seconds' AND lease_expires_at >= p_clock - interval '10 seconds'
+        THEN least(lease_expires_at + p_ahead, clock_timestamp() + interval '15 seconds')
+      ELSE clock_timestamp() + interval '15 seconds' END
+  WHERE ended_at IS NULL AND lease_expires_at < clock_timestamp() + interval '15 seconds'
+    AND (p_ahead IS NULL OR p_ahead > interval '2 seconds' OR lease_expires_at < p_clock - interval '10 seconds');
+  UPDATE meridian.worker SET seen_at = least(seen_at + p_ahead, clock_timestamp())
+  WHERE state <> 'gone' AND p_ahead > interval '2 seconds';
+$$;
+
 -- Attempts whose time is up: a worker stopped renewing, or never said that it holds what it was given
 -- (those from before assignment belong to nobody). Workers that were not seen for long are marked as
 -- gone (their next renewal brings them back).
+-- p_since_ms, by the leader's own clock, is how long ago it sent the sweep that was answered with p_clock:
+-- a row without a job has the record's clock, for the next one. (The previous release gives neither.)
 CREATE OR REPLACE FUNCTION meridian.scheduler_sweep(p_term bigint, p_undelivered_ms integer,
-  p_gone_ms integer)
+  p_gone_ms integer, p_since_ms bigint DEFAULT NULL, p_clock timestamptz DEFAULT NULL)
 RETURNS TABLE (job uuid, number integer, expiry text, was_draining boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+  v_clock timestamptz := clock_timestamp();
 BEGIN
   PERFORM assert_term(p_term);
   PERFORM clock_mend();
+  IF p_since_ms IS NOT NULL THEN
+    PERFORM clock_ahead(p_clock, v_clock - p_clock - p_since_ms * interval '1 millisecond');
+    RETURN QUERY SELECT NULL::uuid, NULL::integer, v_clock::text, NULL::boolean;
+  END IF;
   UPDATE worker SET state = 'gone'
   WHERE state <> 'gone' AND seen_at < clock_timestamp() - p_gone_ms * interval '1 millisecond';
   RETURN QUERY

@@ -30,7 +30,9 @@ enum {
     GIVE_UP_MS = 10000,    /* a supervisor that could not renew for so long kills the runner */
     TAKE_WITHIN_MS = 8000, /* an older assignment is not begun */
     STARTED_AFTER_MS = 250,
-    RECENT_MAX = 128 /* attempts taken lately: more than come in TAKE_WITHIN_MS */
+    CLOCK_KNOWN_MS = 60000,
+    STEP_EVERY_MS = 40000, /* a clock is not set again between two sweeps, some of which are lost */
+    RECENT_MAX = 128       /* attempts taken lately: more than come in TAKE_WITHIN_MS */
 };
 
 /* --- the world -----------------------------------------------------------------------------------
@@ -82,6 +84,7 @@ struct call {
     enum core_state state;
     struct core_id *causes;
     int quorum;
+    int64_t sent_ms;
 };
 
 /* An answer on its way back. */
@@ -97,6 +100,8 @@ struct answer {
     struct rec_worker workers[REC_WORKERS_MAX];
     struct rec_market markets[REC_MARKETS];
     bool is_paused;
+    bool has_clock; /* of a sweep: the record's, and when the sweep was sent */
+    int64_t clock_ms, sent_ms;
 };
 
 enum event_kind {
@@ -163,6 +168,8 @@ struct scheduler {
     int64_t term, trusted_until, paused_until, back_ms, restart_ms, line_ms;
     uint64_t generation;
     int cursor;
+    bool has_clock; /* of its last sweep that was answered */
+    int64_t clock_ms, clock_sent_ms, clock_term;
 };
 
 struct client {
@@ -187,8 +194,8 @@ static struct world {
     int ready_count[REC_WORKERS_MAX];
     struct client clients[64];
     int client_count;
-    bool is_redis_down, is_record_down;
-    int64_t redis_back, record_back;
+    bool is_redis_down, is_record_down, has_clock_stepped;
+    int64_t redis_back, record_back, clock_after_ms;
     double loss, copies;
     uint64_t events_total;
     char night_spec[128]; /* of the nightly: its quorum, and what becomes of stragglers */
@@ -265,6 +272,7 @@ static struct call *call_new(struct scheduler *s, enum call_kind kind, uint64_t 
     c->token = token;
     c->count = count;
     c->term = s->term;
+    c->sent_ms = w.now;
     return c;
 }
 
@@ -610,8 +618,15 @@ static void answer_load(struct scheduler *s, const struct call *c, struct answer
     }
 }
 
-static void answer_sweep(struct answer *a)
+static void answer_sweep(const struct scheduler *s, const struct call *c, struct answer *a)
 {
+    a->has_clock = true;
+    a->clock_ms = rec_clock(&w.record);
+    a->sent_ms = c->sent_ms;
+    int64_t since = c->sent_ms - s->clock_sent_ms;
+    bool is_known =
+        s->has_clock && since <= CLOCK_KNOWN_MS && c->term - s->clock_term <= 1; /* none between */
+    rec_clock_mend(&w.record, is_known ? &s->clock_ms : NULL, a->clock_ms - s->clock_ms - since);
     a->expired = mem_new_array((size_t)w.record.job_count, sizeof *a->expired);
     CHECK(a->expired);
     for (int i = 0; i < w.record.job_count; i++) {
@@ -620,8 +635,8 @@ static void answer_sweep(struct answer *a)
         if (!core_state_is_open_attempt(j->state)) {
             continue;
         }
-        bool is_lost = t->state == REC_RUNNING && t->lease_until_ms <= w.now;
-        bool is_undelivered = t->state == REC_DISPATCHED && t->lease_until_ms <= w.now;
+        bool is_lost = t->state == REC_RUNNING && t->lease_until_ms <= a->clock_ms;
+        bool is_undelivered = t->state == REC_DISPATCHED && t->lease_until_ms <= a->clock_ms;
         if (is_lost || is_undelivered) {
             a->expired[a->given.expired_count++] = (struct core_expired){
                 .job = j->id,
@@ -805,7 +820,7 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
 {
     struct answer *a = answer_new((size_t)w.record.job_count + c->count + 2);
     a->given.token = c->token;
-    if (c->term != w.record.term || w.record.expires_ms <= w.now) {
+    if (c->term != w.record.term || w.record.expires_ms <= rec_clock(&w.record)) {
         a->is_fenced = true;
         w.record.fenced_calls++;
         return a;
@@ -824,7 +839,7 @@ static struct answer *execute(struct scheduler *s, const struct call *c)
         answer_changes(s, a);
         break;
     case CALL_SWEEP:
-        answer_sweep(a);
+        answer_sweep(s, c, a);
         break;
     case CALL_FIRE:
         do_fire(a);
@@ -1103,6 +1118,12 @@ static void on_answer(struct scheduler *s, const struct event *e)
 {
     struct answer *a = e->u.answer;
     if (e->generation == s->generation && scheduler_may_act(s)) {
+        if (a->has_clock) {
+            s->has_clock = true;
+            s->clock_ms = a->clock_ms;
+            s->clock_sent_ms = a->sent_ms;
+            s->clock_term = s->term;
+        }
         if (a->is_fenced) {
             scheduler_lose(s);
         } else if (a->has_world) {
@@ -1239,7 +1260,10 @@ static void check_ours(int at, const struct held *h)
     const struct rec_attempt *a = &j->attempts[h->attempt];
     CHECK(core_state_is_open_attempt(j->state) && j->attempt == h->attempt);
     CHECK(a->state != REC_ENDED && a->worker == at);
-    CHECK(a->incarnation == w.workers[at].incarnation && a->lease_until_ms > w.now);
+    CHECK(a->incarnation == w.workers[at].incarnation);
+    /* A clock that was set forward has ended it for nobody yet: the next sweep gives that back. */
+    bool has_time = w.now - a->renewed_ms < REC_UNDELIVERED_MS && w.has_clock_stepped;
+    CHECK(a->lease_until_ms > rec_clock(&w.record) || has_time);
 }
 
 static void worker_given(int at, struct core_id job, int attempt, int64_t lease_ms,
@@ -1433,6 +1457,7 @@ static void scheduler_kill(struct scheduler *s)
     s->is_alive = false;
     s->is_leading = false;
     s->is_started = false;
+    s->has_clock = false;
     s->generation++;
     core_free(s->core);
     s->core = core_make(s);
@@ -1544,10 +1569,29 @@ static void heal(void)
     }
 }
 
+/* The clock of the record's host, and with it that of all who write wall times, is set: by seconds
+ * or by hours, forward or back. In every third night; by numbers of its own, so that the other
+ * nights stay what they are. */
+static void step_clock(void)
+{
+    uint64_t mix = rng_mix(w.seed ^ rng_mix((uint64_t)w.now));
+    if (w.seed % 3 != 1 || mix % 16 != 0 || w.now < w.clock_after_ms) {
+        return;
+    }
+    int64_t by = (mix >> 8) % 2 ? 5000 + (int64_t)((mix >> 16) % 25000)
+                                : 60000 + (int64_t)((mix >> 16) % 7200000);
+    w.record.clock_ms += (mix >> 9) % 3 ? by : -by;
+    w.has_clock_stepped = true;
+    w.clock_after_ms = w.now + STEP_EVERY_MS;
+}
+
 static void on_fault(void)
 {
     push((struct event){.at = w.now + between(200, 1500), .kind = EVENT_FAULT});
     heal();
+    if (w.now < FAULTS_END_MS) {
+        step_clock();
+    }
     if (w.now < FAULTS_END_MS) {
         if (chance(0.35)) {
             disturb();
@@ -1725,7 +1769,10 @@ static void check_all(bool touches_core)
     int leaders = 0;
     for (int i = 0; i < SCHEDULERS; i++) {
         const struct scheduler *s = &w.schedulers[i];
-        leaders += s->is_leading && w.now < s->trusted_until && w.now >= s->paused_until;
+        /* A clock that was set forward ends a term before its leader knows: it is fenced. */
+        bool is_fenced = w.has_clock_stepped && s->term != w.record.term;
+        leaders +=
+            s->is_leading && w.now < s->trusted_until && w.now >= s->paused_until && !is_fenced;
         if (s->is_started && touches_core) {
             core_check(s->core);
         }

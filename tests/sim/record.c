@@ -61,6 +61,36 @@ static bool need_is_met(enum core_condition condition, enum core_state state)
     }
 }
 
+/* What ends later than this was written by another clock. */
+enum { FOREIGN_MS = 60000, AHEAD_MS = 2000, BEHIND_MS = 10000 };
+
+int64_t rec_clock(const struct record *r)
+{
+    return r->now_ms + r->clock_ms;
+}
+
+static int64_t mended(int64_t until, int64_t clock, const int64_t *before, int64_t ahead_ms)
+{
+    int64_t whole = clock + REC_LEASE_MS;
+    if (until > clock + FOREIGN_MS || !before || until < *before - BEHIND_MS) {
+        return until > whole && until <= clock + FOREIGN_MS ? until : whole;
+    }
+    if (ahead_ms <= AHEAD_MS || until >= whole) {
+        return until;
+    }
+    return until + ahead_ms < whole ? until + ahead_ms : whole;
+}
+
+void rec_clock_mend(struct record *r, const int64_t *before, int64_t ahead_ms)
+{
+    for (int i = 0; i < r->job_count; i++) {
+        struct rec_attempt *a = newest(&r->jobs[i]);
+        if (core_state_is_open_attempt(r->jobs[i].state)) {
+            a->lease_until_ms = mended(a->lease_until_ms, rec_clock(r), before, ahead_ms);
+        }
+    }
+}
+
 /* How many needs are met, and how many could still be. */
 static void count_needs(const struct record *r, const struct rec_job *job, int *met, int *open)
 {
@@ -311,7 +341,8 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
                                       .worker = worker,
                                       .incarnation = incarnation,
                                       .dispatched_ms = r->now_ms,
-                                      .lease_until_ms = r->now_ms + REC_UNDELIVERED_MS};
+                                      .lease_until_ms = rec_clock(r) + REC_UNDELIVERED_MS,
+                                      .renewed_ms = r->now_ms};
     check_limits(r);
 }
 
@@ -335,6 +366,17 @@ void rec_finish(struct record *r, struct core_id id, int number, int worker)
     j->commits++;
 }
 
+/* Nobody's time is over before it is, whatever the record's clock does. */
+static bool is_expired(const struct record *r, const struct rec_attempt *a,
+                       enum rec_attempt_state state, int64_t after_ms)
+{
+    if (a->state != state || a->lease_until_ms > rec_clock(r)) {
+        return false;
+    }
+    CHECK(a->is_cut || r->now_ms - a->renewed_ms >= after_ms - REC_SWEEP_SLACK_MS);
+    return true;
+}
+
 static bool is_due(struct record *r, struct rec_job *j, const struct core_end *end, int worker)
 {
     if (!core_state_is_open_attempt(j->state) || j->attempt != end->attempt) {
@@ -343,9 +385,9 @@ static bool is_due(struct record *r, struct rec_job *j, const struct core_end *e
     const struct rec_attempt *a = newest(j);
     switch (end->outcome) {
     case CORE_OUTCOME_UNDELIVERED:
-        return a->state == REC_DISPATCHED && a->lease_until_ms <= r->now_ms;
+        return is_expired(r, a, REC_DISPATCHED, REC_UNDELIVERED_MS);
     case CORE_OUTCOME_LOST:
-        return a->state == REC_RUNNING && a->lease_until_ms <= r->now_ms;
+        return is_expired(r, a, REC_RUNNING, REC_LEASE_MS);
     default:
         return a->worker == worker;
     }
@@ -475,7 +517,7 @@ bool rec_hand_over(struct record *r, int worker, int incarnation, int *at)
         const struct rec_attempt *a = &j->attempts[j->attempt];
         if (j->state == CORE_STATE_DISPATCHED && a->worker == worker &&
             a->incarnation == incarnation && a->dispatched_ms <= r->now_ms - REC_HAND_OVER_MS &&
-            a->lease_until_ms > r->now_ms) {
+            a->lease_until_ms > rec_clock(r)) {
             return true;
         }
     }
@@ -498,7 +540,8 @@ enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int 
         j->state = CORE_STATE_RUNNING;
         changed(r, j);
     }
-    a->lease_until_ms = r->now_ms + REC_LEASE_MS;
+    a->lease_until_ms = rec_clock(r) + REC_LEASE_MS;
+    a->renewed_ms = r->now_ms;
     return j->is_cancel_requested ? REC_CANCEL : REC_OK;
 }
 
@@ -513,7 +556,8 @@ void rec_hello(struct record *r, int worker, int region, int slots, int incarnat
         struct rec_attempt *a = newest(&r->jobs[i]);
         if (core_state_is_open_attempt(r->jobs[i].state) && a->worker == worker &&
             a->incarnation != incarnation) {
-            a->lease_until_ms = r->now_ms;
+            a->lease_until_ms = rec_clock(r);
+            a->is_cut = true;
         }
     }
 }
@@ -528,7 +572,8 @@ void rec_bye(struct record *r, int worker, int incarnation)
         struct rec_attempt *a = newest(&r->jobs[i]);
         if (r->jobs[i].state == CORE_STATE_DISPATCHED && a->worker == worker &&
             a->incarnation == incarnation) {
-            a->lease_until_ms = r->now_ms;
+            a->lease_until_ms = rec_clock(r);
+            a->is_cut = true;
         }
     }
 }
@@ -559,12 +604,14 @@ void rec_cancel(struct record *r, int job)
 
 int64_t rec_lead(struct record *r, int holder, int64_t ttl_ms)
 {
-    if (r->term == 0 || r->expires_ms <= r->now_ms) {
+    int64_t until = rec_clock(r) + ttl_ms;
+    if (r->term == 0 || r->expires_ms <= rec_clock(r)) {
         r->term++;
         r->holder = holder;
     } else if (r->holder != holder) {
+        r->expires_ms = r->expires_ms > until + FOREIGN_MS ? until : r->expires_ms;
         return 0;
     }
-    r->expires_ms = r->now_ms + ttl_ms;
+    r->expires_ms = until;
     return r->term;
 }

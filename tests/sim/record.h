@@ -16,6 +16,7 @@ enum {
     REC_REGIONS = 3,
     REC_LEASE_MS = 15000,
     REC_UNDELIVERED_MS = 10000,
+    REC_SWEEP_SLACK_MS = 50, /* of calls that took longer than the last */
     REC_HAND_OVER_MS = 1000,
     REC_LIVE_MS = 6000,
     REC_CRASHES_MAX = 3, /* of what is run; nights are shorter than the rule's 72 hours */
@@ -41,7 +42,9 @@ struct rec_attempt {
     int worker;
     int incarnation;
     int64_t dispatched_ms;
-    int64_t lease_until_ms; /* from the assignment on */
+    int64_t lease_until_ms; /* from the assignment on; by the record's clock, */
+    int64_t renewed_ms;     /* and by the true time, when that was said last */
+    bool is_cut;            /* its worker left or was replaced: it may end at once */
 };
 
 struct rec_job {
@@ -110,7 +113,8 @@ struct record {
     /* which jobs others changed, in order */
     int changes[8192];
     int change_count;
-    int64_t now_ms;
+    int64_t now_ms;   /* the true time */
+    int64_t clock_ms; /* how far the record's clock is ahead of it */
     int64_t fenced_calls;
     int64_t late_results;
     int64_t left_running; /* children that their parent's quorum left behind */
@@ -118,6 +122,11 @@ struct record {
 };
 
 void rec_reset(struct record *r);
+/* What the record takes for the time: leases and the leader's row are kept by it. */
+int64_t rec_clock(const struct record *r);
+/* clock_mend and clock_ahead. before: the record's clock at the leader's last sweep, NULL: not
+ * known; ahead_ms: how much further than the leader's own it went since. */
+void rec_clock_mend(struct record *r, const int64_t *before, int64_t ahead_ms);
 int rec_find(const struct record *r, struct core_id id);
 /* As a text. */
 const char *rec_incarnation(int number);
