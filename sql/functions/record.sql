@@ -359,7 +359,7 @@ BEGIN
   v_result := record_result(v_job, coalesce(nullif(p_result, 'null'), '{}'));
   UPDATE attempt
   SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL, peak_rss_kb = p_peak_rss_kb,
-    started_at = v_attempt.started_at
+    started_at = v_attempt.started_at, log_tail = NULL
   WHERE job = p_job AND number = p_number;
   UPDATE job
   SET state = 'succeeded', started_at = v_job.started_at, ended_at = now(), result = v_result, error_code = NULL, error_text = NULL

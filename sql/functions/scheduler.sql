@@ -377,7 +377,7 @@ BEGIN
   PERFORM assert_term(p_term);
   PERFORM FROM job WHERE id = ANY (p_jobs) ORDER BY id FOR UPDATE;
   WITH ended AS (
-    UPDATE attempt a SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL,
+    UPDATE attempt a SET state = 'succeeded', ended_at = now(), lease_expires_at = NULL, log_tail = NULL,
       peak_rss_kb = x.peak_rss_kb,
       started_at = coalesce(a.started_at, attempt_start(a.dispatched_at, x.run_ms))
     FROM unnest(p_jobs, p_numbers, p_workers, p_peak_rss_kb, p_run_ms, p_results)
@@ -498,9 +498,9 @@ BEGIN
   UPDATE attempt SET state = v_outcome, ended_at = now(), lease_expires_at = NULL,
     started_at = coalesce(started_at, attempt_start(dispatched_at, (p_end ->> 'run_ms')::bigint)),
     exit_code = (p_end ->> 'exit_code')::integer, signal = (p_end ->> 'signal')::integer,
-    peak_rss_kb = (p_end ->> 'peak_rss_kb')::bigint, error_code = v_code,
+    peak_rss_kb = coalesce((p_end ->> 'peak_rss_kb')::bigint, peak_rss_kb), error_code = v_code,
     error_class = p_end ->> 'error_class', error_text = v_text,
-    charged = v_is_charged, log_tail = p_end ->> 'log_tail'
+    charged = v_is_charged, log_tail = coalesce(p_end ->> 'log_tail', log_tail)
   WHERE job = v_job.id AND number = v_job.attempt;
   UPDATE job SET state = v_next,
     failures = failures + (p_end ->> 'failures')::integer,

@@ -88,7 +88,8 @@ END $$;
 --   ok      go on                          cancel  somebody asked for it to end; the lease goes on
 --   closed  this attempt has ended          fenced  it never was, or is no longer, this worker's
 --   take    given to this worker p_age_ms ago, and not held
--- The lease of what is only taken goes on with the next renewal, which names it.
+-- The lease of what is only taken goes on with the next renewal, which names it. With the progress may come
+-- "tail", the runner's newest lines, and "peak_rss_kb": they stay with the attempt should its worker be killed.
 -- The commit is not waited for until it is on disk: a renewal that the server loses ends the lease early, no more.
 CREATE OR REPLACE FUNCTION meridian.lease_renew(p_worker text, p_incarnation uuid, p_mono_ms bigint,
   p_is_draining boolean, p_jobs uuid[], p_numbers integer[], p_run_ms bigint[], p_progress jsonb[],
@@ -109,7 +110,7 @@ BEGIN
   IF NOT FOUND AND EXISTS (SELECT FROM meridian.worker w WHERE w.name = p_worker) THEN
     -- Another incarnation has the name: nothing is this one's any more.
     PERFORM meridian.stale_note(held.job, held.number,
-      CASE WHEN held.progress IS NULL THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation,
+      CASE WHEN coalesce(held.progress - '{tail,peak_rss_kb}'::text[], '{}') = '{}' THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation,
       'another start of the worker has its name')
     FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress);
     RETURN QUERY SELECT held.job, held.number, 'fenced', NULL::bigint, NULL, NULL, NULL, NULL, NULL, NULL,
@@ -127,13 +128,15 @@ BEGIN
   ORDER BY a.job FOR UPDATE OF a;
 
   UPDATE meridian.attempt a SET lease_expires_at = clock_timestamp() + p_ttl_ms * interval '1 millisecond',
-    progress = coalesce(held.progress, a.progress)
+    progress = coalesce(nullif(held.progress - '{tail,peak_rss_kb}'::text[], '{}'), a.progress),
+    log_tail = coalesce(held.progress ->> 'tail', a.log_tail),
+    peak_rss_kb = coalesce((held.progress ->> 'peak_rss_kb')::bigint, a.peak_rss_kb)
   FROM unnest(p_jobs, p_numbers, p_progress) AS held (job, number, progress)
   WHERE a.job = held.job AND a.number = held.number AND a.state = 'running'
     AND a.worker = p_worker AND a.incarnation = p_incarnation;
 
   PERFORM meridian.stale_note(held.job, held.number,
-    CASE WHEN held.progress IS NULL THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation, CASE
+    CASE WHEN coalesce(held.progress - '{tail,peak_rss_kb}'::text[], '{}') = '{}' THEN 'renewal' ELSE 'progress' END, p_worker, p_incarnation, CASE
       WHEN a.job IS NULL THEN 'there is no such attempt'
       WHEN a.ended_at IS NOT NULL AND a.worker = p_worker AND a.incarnation = p_incarnation
         THEN 'the attempt was given up: ' || a.state

@@ -135,6 +135,26 @@ static void test_tail_keeps_the_last_lines(void **state)
     assert_int_equal(memcmp(all.data + all.length - 9, "line 24 !", 9), 0);
 }
 
+/* What a renewal takes along: as many of the newest lines as fit. */
+static void test_tail_gives_the_newest_whole_lines(void **state)
+{
+    (void)state;
+    struct tail t;
+    tail_reset(&t);
+    assert_null(tail_last(&t, 8).data);
+    tail_add(&t, span_of("first"));
+    tail_add(&t, span_of("second"));
+    tail_add(&t, span_of("third"));
+    assert_int_equal(t.added, 3);
+    assert_true(span_is(tail_last(&t, 100), "first\nsecond\nthird"));
+    assert_true(span_is(tail_last(&t, 13), "second\nthird"));
+    assert_true(span_is(tail_last(&t, 12), "second\nthird"));
+    assert_true(span_is(tail_last(&t, 11), "third"));
+    tail_add(&t, span_of("caf\xc3\xa9")); /* a long line is cut, and no character of it */
+    assert_true(span_is(tail_last(&t, 2), "\xc3\xa9"));
+    assert_int_equal(tail_last(&t, 1).length, 0);
+}
+
 /* However long the lines, the tail is bounded and cuts between characters. */
 static void test_tail_is_bounded(void **state)
 {
@@ -168,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_stall_own_pauses_do_not_count),
         cmocka_unit_test(test_stall_is_told_with_its_numbers),
         cmocka_unit_test(test_tail_keeps_the_last_lines),
+        cmocka_unit_test(test_tail_gives_the_newest_whole_lines),
         cmocka_unit_test(test_tail_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

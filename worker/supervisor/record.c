@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/json/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -99,6 +100,7 @@ static void apply_to_slot(struct slot *slot, const char *verdict, int64_t renewe
     if (is_ok || is_cancel) {
         slot->held.lease_ms = renewed_ms;
         slot->held.is_confirmed = true;
+        slot->held.tail_told = slot->held.tail_sent;
     }
     if (is_cancel) {
         runners_stop(slot, SLOT_STOP_CANCEL);
@@ -204,28 +206,61 @@ static int add_quoted(struct buf *out, struct span text)
     return rc == 0 ? buf_add(out, "\"", 1) : rc;
 }
 
-static int add_progress(struct buf *out, const struct message_progress *progress)
+/* What is known of the job beside its progress, for the diagnosis should this process be killed:
+ * its newest lines and its memory. */
+static int add_diagnosis(struct buf *json, const struct slot *slot)
 {
-    if (!progress) {
+    struct json_writer w;
+    json_writer_init(&w, json);
+    json_write_map(&w, NULL);
+    json_write_text(&w, "tail", tail_last(&slot->tail, RENEW_TAIL_MAX));
+    if (slot->held.peak_kb > 0) {
+        json_write_integer(&w, "peak_rss_kb", slot->held.peak_kb);
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
+static int slot_json(struct buf *json, const struct slot *slot, bool has_news)
+{
+    int rc = slot->held.has_progress ? message_progress_json(&slot->held.progress, json) : 0;
+    if (rc || !has_news) {
+        return rc;
+    }
+    size_t joint = json->length; /* {...}{...}: made one map */
+    rc = add_diagnosis(json, slot);
+    if (rc == 0 && joint > 0) {
+        json->data[joint - 1] = ',';
+        json->data[joint] = ' ';
+    }
+    return rc;
+}
+
+static int add_progress(struct buf *out, struct slot *slot)
+{
+    bool has_news = slot && slot->tail.added != slot->held.tail_told;
+    if (!slot || (!slot->held.has_progress && !has_news)) {
         return buf_add_text(out, "NULL");
     }
     struct buf json;
-    buf_init(&json, 16 * 1024);
-    int rc = message_progress_json(progress, &json);
+    buf_init(&json, 32 * 1024);
+    int rc = slot_json(&json, slot, has_news);
+    slot->held.tail_sent = slot->tail.added;
     rc = rc == 0 ? add_quoted(out, buf_span(&json)) : buf_add_text(out, "NULL");
     buf_close(&json);
     return rc;
 }
 
+/* slot: that it runs in, or NULL. */
 static void renewal_add(struct renewal *r, const char *job, int32_t number, int64_t run_ms,
-                        const struct message_progress *progress)
+                        struct slot *slot)
 {
     const char *comma = r->count++ > 0 ? "," : "";
     int rc = buf_add_format(&r->jobs, "%s%s", comma, job);
     rc = rc == 0 ? buf_add_format(&r->numbers, "%s%d", comma, (int)number) : rc;
     rc = rc == 0 ? buf_add_format(&r->run, "%s%lld", comma, (long long)run_ms) : rc;
     rc = rc == 0 ? buf_add_text(&r->progress, comma) : rc;
-    rc = rc == 0 ? add_progress(&r->progress, progress) : rc;
+    rc = rc == 0 ? add_progress(&r->progress, slot) : rc;
     r->rc = r->rc != 0 ? r->rc : rc;
 }
 
@@ -237,12 +272,11 @@ static void renewal_fill(struct renewal *r, struct supervisor *s, int64_t now)
         r->rc = r->rc != 0 ? r->rc : buf_add_text(all[i], "{");
     }
     for (int i = 0; i < s->slot_count; i++) {
-        const struct slot *slot = &s->slots[i];
+        struct slot *slot = &s->slots[i];
         if (slot->state == SLOT_RUNNING ||
             (slot->state == SLOT_STOPPING && slot->held.stop != SLOT_STOP_FENCED)) {
             renewal_add(r, slot->held.job.job.text, slot->held.job.attempt,
-                        now - slot->held.started_ms,
-                        slot->held.has_progress ? &slot->held.progress : NULL);
+                        now - slot->held.started_ms, slot);
         }
     }
     for (size_t i = 0; i < s->outbox.count; i++) {

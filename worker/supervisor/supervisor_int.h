@@ -78,6 +78,7 @@ enum {
     OUTBOX_MAX = 4096,
     CONFIRM_FROM = 64, /* results that wait to be recorded, from which on that is asked by itself */
     CONFIRM_EVERY = 256, /* results from one such question to the next, should a tick take longer */
+    RENEW_TAIL_MAX = 2048,  /* bytes of last lines in a renewal: should this process be killed */
     RESULT_QUIET_MS = 1000, /* a result is named in renewals when it waits for longer */
     READ_MAX = 256,         /* entries of one read */
     ENTRY_ID_MAX = 48,
@@ -112,6 +113,8 @@ struct held {
     bool is_progress_new; /* not yet published */
     int log_lines;        /* in this tick */
     int lines;            /* in all */
+    int tail_sent;        /* lines of its tail that the newest renewal took along, */
+    int tail_told;        /* and that the record has */
     char first_line[LOG_OWN_MAX];
     bool has_first_line; /* it was not told yet */
     struct stall stall;

@@ -6,6 +6,7 @@ void tail_reset(struct tail *t)
 {
     t->length = 0;
     t->lines = 0;
+    t->added = 0;
 }
 
 static void drop_oldest(struct tail *t)
@@ -45,9 +46,26 @@ void tail_add(struct tail *t, struct span line)
         t->text[t->length++] = c < 0x20 || c == 0x7f ? ' ' : (char)c;
     }
     t->lines++;
+    t->added++;
 }
 
 struct span tail_text(const struct tail *t)
 {
     return span_make(t->lines > 0 ? t->text : NULL, t->length);
+}
+
+struct span tail_last(const struct tail *t, size_t bytes_max)
+{
+    struct span all = tail_text(t);
+    if (all.length <= bytes_max) {
+        return all;
+    }
+    const char *from = all.data + all.length - bytes_max;
+    const char *line = memchr(from, '\n', bytes_max);
+    bool is_whole = from[-1] == '\n';
+    from = is_whole || !line ? from : line + 1;
+    while (((unsigned char)*from & 0xc0) == 0x80) {
+        from++; /* not in the middle of a character of UTF-8 */
+    }
+    return span_make(from, (size_t)(all.data + all.length - from));
 }

@@ -13,6 +13,8 @@ struct tail {
     char text[TAIL_BYTES_MAX]; /* whole lines, the newest last, joined by line feeds */
     size_t length;
     int lines;
+    /* read only */
+    int added; /* lines in all, also those that were forgotten */
 };
 
 void tail_reset(struct tail *t);
@@ -21,5 +23,7 @@ void tail_reset(struct tail *t);
 void tail_add(struct tail *t, struct span line);
 /* All lines; data is NULL when there are none. Valid until the next change. */
 struct span tail_text(const struct tail *t);
+/* The newest whole lines of up to bytes_max; at least one, cut to it, when there is any. */
+struct span tail_last(const struct tail *t, size_t bytes_max);
 
 #endif
