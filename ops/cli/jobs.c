@@ -56,9 +56,39 @@ static int run_jobs(struct cli *c)
     "meridian.job o WHERE o.replayed_by = j.id) AS replay_of, j.unique_key, "                      \
     "j.submitted_by, j.submitted_at, j.not_before, j.started_at, j.ended_at, j.attempt, "          \
     "j.failures, j.crashes, j.ooms, j.max_attempts, j.memory_mb, j.time_limit_s, j.threads, "      \
-    "j.cancel_requested_by, j.spec, j.result, (SELECT v.id FROM meridian.version v WHERE "         \
+    "j.cancel_requested_by, j.cancel_requested_at, j.superseded_by, j.cause, j.after_quorum, "     \
+    "dl.error_class, dl.exit_code, dl.signal, dl.peak_rss_mb, nullif(dl.holds_up, 0) AS "          \
+    "holds_up, j.spec, j.result, (SELECT v.id FROM meridian.version v WHERE "                      \
     "v.job = j.id) AS version, (SELECT e.sentence FROM meridian.evaluation e WHERE e.job = j.id) " \
     "AS verdict, nullif(j.labels, '') AS labels"
+
+#define JOB_SOURCES                                                                                \
+    " FROM meridian.job j LEFT JOIN (SELECT * FROM report.pending WHERE job = $1::uuid) p ON "     \
+    "p.job = j.id LEFT JOIN (SELECT * FROM report.dead_letters WHERE job = $1::uuid) dl ON "       \
+    "dl.job = j.id WHERE j.id = $1::uuid"
+
+/* What the job is after: with what condition, how each of them stands, and whether that may still
+ * be met. */
+#define AFTER                                                                                      \
+    "SELECT d.needs AS job, d.condition, n.kind, n.market, coalesce(n.state, 'not submitted yet')" \
+    " AS state, CASE WHEN n.ended_at IS NULL THEN 'open' WHEN d.condition = 'afterany' OR "        \
+    "(d.condition = 'afterok') = (n.state = 'succeeded') THEN 'met' ELSE 'never' END AS need, "    \
+    "n.error_text FROM meridian.dependency d LEFT JOIN meridian.job n ON n.id = d.needs WHERE "    \
+    "d.job = $1::uuid ORDER BY n.submitted_at, d.needs"
+
+/* From the job that was skipped, need by need, to the first that ended otherwise than needed. */
+#define BECAUSE_OF                                                                                 \
+    "WITH RECURSIVE chain (step, job, cause) AS (SELECT 0, id, cause FROM meridian.job WHERE id "  \
+    "= $1::uuid AND cause IS NOT NULL UNION ALL SELECT c.step + 1, x.needs, c.cause FROM chain c " \
+    "CROSS JOIN LATERAL (SELECT d.needs FROM meridian.dependency d JOIN meridian.job n ON n.id = " \
+    "d.needs WHERE d.job = c.job AND (n.id = c.cause OR n.cause = c.cause) ORDER BY n.id = "       \
+    "c.cause DESC, n.ended_at, n.id LIMIT 1) x WHERE c.job <> c.cause AND c.step < 1000) SELECT "  \
+    "j.id AS job, j.kind, j.market, j.state, j.ended_at, j.error_text FROM chain c JOIN "          \
+    "meridian.job j ON j.id = c.job WHERE c.step > 0 ORDER BY c.step"
+
+#define LAST_LINES                                                                                 \
+    "SELECT unnest(string_to_array(log_tail, E'\\n')) AS line FROM report.dead_letters WHERE job " \
+    "= $1::uuid"
 
 static int print_job_json(struct cli *c, const char *id)
 {
@@ -67,33 +97,24 @@ static int print_job_json(struct cli *c, const char *id)
         "SELECT " JOB_COLUMNS ", (SELECT coalesce(json_agg(a ORDER BY a.number), '[]') "
         "FROM meridian.attempt a WHERE a.job = j.id) AS attempts, (SELECT "
         "coalesce(json_agg(e ORDER BY e.id), '[]') FROM meridian.event e WHERE e.job = "
-        "j.id) AS events, (SELECT coalesce(json_agg(d.needs), '[]') FROM "
-        "meridian.dependency d WHERE d.job = j.id) AS after FROM meridian.job j LEFT JOIN "
-        "(SELECT * FROM report.pending WHERE job = $1::uuid) p ON p.job = j.id WHERE "
-        "j.id = $1::uuid",
+        "j.id) AS events, (SELECT coalesce(json_agg(x), '[]') FROM (" AFTER
+        ") x) AS after, (SELECT coalesce(json_agg(x), '[]') FROM (" BECAUSE_OF
+        ") x) AS because_of, (SELECT coalesce(json_agg(x.line), '[]') FROM (" LAST_LINES
+        ") x) AS last_lines" JOB_SOURCES,
         id);
 }
 
 static int print_job_text(struct cli *c, const char *id)
 {
-    int rc = PRINT_RECORD(c, c->control,
-                          "SELECT " JOB_COLUMNS " FROM meridian.job j LEFT JOIN (SELECT * FROM "
-                          "report.pending WHERE job = $1::uuid) p ON p.job = j.id "
-                          "WHERE j.id = $1::uuid",
-                          id);
+    int rc = PRINT_RECORD(c, c->control, "SELECT " JOB_COLUMNS JOB_SOURCES, id);
     rc = rc ? rc
             : print_section(
                   c, "Children",
                   "SELECT id, kind, market, state, attempt, error_text FROM meridian.job "
                   "WHERE parent = $1::uuid ORDER BY market NULLS FIRST, submitted_at, kind DESC",
                   id);
-    rc = rc ? rc
-            : print_section(
-                  c, "After",
-                  "SELECT d.needs AS job, n.kind, n.market, coalesce(n.state, 'not submitted "
-                  "yet') AS state FROM meridian.dependency d LEFT JOIN meridian.job n ON n.id = "
-                  "d.needs WHERE d.job = $1::uuid",
-                  id);
+    rc = rc ? rc : print_section(c, "After", AFTER, id);
+    rc = rc ? rc : print_section(c, "Because of", BECAUSE_OF, id);
     rc = rc ? rc
             : print_section(
                   c, "Attempts",
@@ -102,6 +123,7 @@ static int print_job_text(struct cli *c, const char *id)
                   "peak_rss_kb / 1024 AS peak_mb, error_code, error_text FROM "
                   "meridian.attempt WHERE job = $1::uuid ORDER BY number",
                   id);
+    rc = rc ? rc : print_section(c, "Last lines", LAST_LINES, id);
     return rc ? rc
               : print_section(c, "Events",
                               "SELECT at, actor, attempt, from_state, to_state, reason FROM "
@@ -269,7 +291,10 @@ static const struct cli_command commands[] = {
      .run = run_jobs},
     {.name = "job",
      .args = "ID",
-     .summary = "show one job: why it waits, its attempts, its events",
+     .summary = "show one job: why it waits or how it ended, its attempts, its events",
+     .details = "After: what it needs, with what condition, and whether that is met, open or never "
+                "will be.\nBecause of: for a skipped job the chain of needs down to the first that "
+                "ended otherwise\nthan needed. Last lines: of a dead letter; more in dead show ID.",
      .examples = "  meridian job " ID,
      .arg_min = 1,
      .arg_max = 1,
