@@ -181,6 +181,34 @@ static void test_policy_agrees_on_what_is_queued(void **state)
     assert_true(sample_becomes("meridian_region_slots{region=\"eu\"}", 3));
 }
 
+/* A parent waits for its children; one that is being cancelled, for those that run. */
+static void test_policy_agrees_on_a_family(void **state)
+{
+    (void)state;
+    struct bench_worker w;
+    struct message_ready child;
+    struct message_submission m = {.id = bench_uuid(), .spec = span_of("{}")};
+    strcpy(m.kind, "nightly");
+    strcpy(m.task, "intent");
+    bench_submit(&b, &m);
+    assert_true(bench_eventually(&b, "SELECT count(*) FROM meridian.job WHERE parent IS NOT NULL",
+                                 "7", BENCH_WAIT_MS));
+    assert_reason("children", 1);
+    bench_hello(&w, &b, "w-family", "eu", 1);
+    (void)bench_await_offer(&w, &child);
+    assert_true(bench_claim_offer(&w, &child));
+    assert_reason("children", 1);
+    (void)bench_ask_job(
+        &b,
+        "SELECT meridian.job_cancel(ARRAY[id], 'test') FROM meridian.job WHERE id = ", m.id.text);
+    assert_reason("cancelling", 1);
+    assert_reason("children", 0);
+    bench_result(&w, &child, MESSAGE_CANCELLED, NULL);
+    assert_true(bench_job_becomes(&b, m.id.text, "cancelled"));
+    assert_reason("cancelling", 0);
+    bench_bye(&w);
+}
+
 /* An attempt that failed waits for its next; the queue wait and the ends are counted. */
 static void test_policy_agrees_on_a_retry(void **state)
 {
@@ -247,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_policy_agrees_on_what_is_not_queued),
+        cmocka_unit_test(test_policy_agrees_on_a_family),
         cmocka_unit_test(test_policy_agrees_on_what_is_queued),
         cmocka_unit_test(test_policy_agrees_on_a_retry),
         cmocka_unit_test(test_policy_says_when_nobody_leads),
