@@ -77,6 +77,18 @@ static void test_cut_bounds_a_whole_reply(void **state)
     expect(0, 150, in, want);
 }
 
+/* A long bulk takes of that room only what is kept of it. */
+static void test_cut_counts_what_is_kept(void **state)
+{
+    (void)state;
+    char in[2048], want[1024], big[301];
+    memset(big, 'b', 300);
+    big[300] = '\0';
+    (void)snprintf(in, sizeof in, "*2\r\n$300\r\n%s\r\n$300\r\n%s\r\n", big, big);
+    (void)snprintf(want, sizeof want, "*2\r\n$101\r\n%.101s\r\n$0\r\n\r\n", big);
+    expect(100, 150, in, want);
+}
+
 /* What is not the protocol is passed on: the reader refuses it. */
 static void test_cut_passes_nonsense(void **state)
 {
@@ -91,6 +103,7 @@ int main(void)
         cmocka_unit_test(test_cut_passes_what_is_short),
         cmocka_unit_test(test_cut_leaves_one_byte_too_many),
         cmocka_unit_test(test_cut_bounds_a_whole_reply),
+        cmocka_unit_test(test_cut_counts_what_is_kept),
         cmocka_unit_test(test_cut_passes_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
