@@ -19,16 +19,37 @@ static void write_given(struct json_writer *w, const char *key, struct span text
     }
 }
 
+static struct span spec_of(const struct core_submission *s)
+{
+    return s->spec.length ? s->spec : span_of("{}");
+}
+
+/* What many jobs of a bulk have in common. */
+static void write_shape(struct json_writer *w, const struct core_submission *s)
+{
+    write_given(w, "kind", s->kind);
+    write_given(w, "market", s->market);
+    write_given(w, "task", s->task);
+    json_write_integer(w, "priority", s->error_code ? 0 : s->priority);
+    if (s->not_before_ms > 0) {
+        json_write_integer(w, "not_before_ms", s->not_before_ms);
+    }
+    write_given(w, "by", s->by);
+    json_write_bool(w, "is_parent", s->is_parent);
+    json_write_integer(w, "memory_mb", s->memory_mb);
+    json_write_integer(w, "time_limit_s", s->time_limit_s);
+    json_write_integer(w, "threads", s->threads);
+    write_given(w, "labels", s->labels);
+    json_write_integer(w, "max_attempts", s->max_attempts);
+}
+
 static void write_submission(struct json_writer *w, const struct core_submission *s)
 {
     json_write_map(w, NULL);
     write_id(w, "id", s->id);
-    write_given(w, "kind", s->kind);
-    write_given(w, "market", s->market);
-    write_given(w, "task", s->task);
+    write_shape(w, s);
     write_given(w, "region", s->region);
-    json_write_raw(w, "spec", s->spec.length ? s->spec : span_of("{}"));
-    json_write_integer(w, "priority", s->error_code ? 0 : s->priority);
+    json_write_raw(w, "spec", spec_of(s));
     if (s->after_count > 0) {
         json_write_list(w, "after");
         for (size_t i = 0; i < s->after_count; i++) {
@@ -43,22 +64,12 @@ static void write_submission(struct json_writer *w, const struct core_submission
     if (s->is_member) {
         json_write_bool(w, "is_member", true);
     }
-    if (s->not_before_ms > 0) {
-        json_write_integer(w, "not_before_ms", s->not_before_ms);
-    }
     write_given(w, "unique", s->unique);
     write_given(w, "unique_policy", s->unique_policy);
-    write_given(w, "by", s->by);
     if (!core_id_is_none(s->parent)) {
         write_id(w, "parent", s->parent);
     }
     write_given(w, "night", s->night);
-    json_write_bool(w, "is_parent", s->is_parent);
-    json_write_integer(w, "memory_mb", s->memory_mb);
-    json_write_integer(w, "time_limit_s", s->time_limit_s);
-    json_write_integer(w, "threads", s->threads);
-    write_given(w, "labels", s->labels);
-    json_write_integer(w, "max_attempts", s->max_attempts);
     if (s->error_code) {
         json_write_text(w, "error_code", span_of(s->error_code));
         json_write_text(w, "error_text", span_of(s->error_text ? s->error_text : ""));
@@ -76,6 +87,62 @@ int store__write_submissions(struct buf *out, const struct core_submission *jobs
     }
     json_write_end(&w);
     return json_writer_finish(&w);
+}
+
+bool store__is_alike(const struct core_submission *a, const struct core_submission *b)
+{
+    return a->priority == b->priority && a->not_before_ms == b->not_before_ms &&
+           a->memory_mb == b->memory_mb && a->time_limit_s == b->time_limit_s &&
+           a->threads == b->threads && a->max_attempts == b->max_attempts &&
+           span_equals(a->kind, b->kind) && span_equals(a->market, b->market) &&
+           span_equals(a->task, b->task) && span_equals(a->by, b->by) &&
+           span_equals(a->labels, b->labels);
+}
+
+static bool have_one_spec(const struct core_submission *jobs, size_t count)
+{
+    bool is_one = true;
+    for (size_t i = 1; i < count && is_one; i++) {
+        is_one = jobs[i].spec.data == jobs[0].spec.data || /* one that is repeated */
+                 span_equals(jobs[i].spec, jobs[0].spec);
+    }
+    return is_one;
+}
+
+static int write_ids(struct buf *out, const struct core_submission *jobs, size_t count)
+{
+    int rc = buf_add(out, "{", 1);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = i ? buf_add(out, ",", 1) : 0;
+        rc = rc ? rc : buf_add(out, core_id_format(jobs[i].id).text, UUID_SIZE - 1);
+    }
+    return rc ? rc : buf_add(out, "}", 1);
+}
+
+static int write_specs(struct buf *out, const struct core_submission *jobs, size_t count)
+{
+    struct json_writer w;
+    size_t specs = have_one_spec(jobs, count) ? 1 : count;
+    json_writer_init(&w, out);
+    json_write_list(&w, NULL);
+    for (size_t i = 0; i < specs; i++) {
+        json_write_raw(&w, NULL, spec_of(&jobs[i]));
+    }
+    json_write_end(&w);
+    return json_writer_finish(&w);
+}
+
+int store__write_alike(struct buf parts[STORE_ALIKE_PARTS], const struct core_submission *jobs,
+                       size_t count)
+{
+    struct json_writer w;
+    json_writer_init(&w, &parts[0]);
+    json_write_map(&w, NULL);
+    write_shape(&w, &jobs[0]);
+    json_write_end(&w);
+    int rc = json_writer_finish(&w);
+    rc = rc ? rc : write_ids(&parts[1], jobs, count);
+    return rc ? rc : write_specs(&parts[2], jobs, count);
 }
 
 static void write_report(struct json_writer *w, const struct core_result *report)

@@ -509,31 +509,57 @@ static bool is_plain(const struct core_submission *s)
            s->night.length == 0 && !names_markets(s->spec);
 }
 
-static struct statement admission(const struct core_submission *jobs, size_t count)
+enum admission { ADMIT_ANY = 0, ADMIT_PLAIN, ADMIT_ALIKE };
+
+static enum admission admission_of(const struct core_submission *jobs, size_t count)
 {
-    static const struct statement any = MIRROR("admit", "job_admit($1, $2)");
-    static const struct statement plain = MIRROR("admit_plain", "job_admit_plain($1, $2)");
+    enum admission way = count > 1 ? ADMIT_ALIKE : ADMIT_PLAIN;
     for (size_t i = 0; i < count; i++) {
         if (!is_plain(&jobs[i])) {
-            return any;
+            return ADMIT_ANY;
+        }
+        if (way == ADMIT_ALIKE && !store__is_alike(&jobs[0], &jobs[i])) {
+            way = ADMIT_PLAIN;
         }
     }
-    return plain;
+    return way;
+}
+
+static void send_admission(struct store *s, uint64_t token, struct statement statement,
+                           struct buf *parts, size_t count, int rc)
+{
+    const char *params[STORE_ALIKE_PARTS];
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        params[i] = buf_text(&parts[i]);
+        rc = params[i] ? 0 : ERR_NOMEM;
+    }
+    if (rc == 0) {
+        send(s, token, STORE_CALL_ADMIT, statement, params, count);
+    } else {
+        lost(s, rc, "the submissions could not be written");
+    }
 }
 
 static void port_admit(void *self, uint64_t token, const struct core_submission *jobs, size_t count)
 {
-    struct store *s = self;
-    struct buf json;
-    buf_init(&json, JSON_BYTES_MAX);
-    int rc = store__write_submissions(&json, jobs, count);
-    const char *text = rc ? NULL : buf_text(&json);
-    if (text) {
-        send(s, token, STORE_CALL_ADMIT, admission(jobs, count), &text, 1);
-    } else {
-        lost(s, rc ? rc : ERR_NOMEM, "the submissions could not be written");
+    static const struct statement any = MIRROR("admit", "job_admit($1, $2)");
+    static const struct statement plain = MIRROR("admit_plain", "job_admit_plain($1, $2)");
+    static const struct statement alike = MIRROR("admit_alike", "job_admit_alike($1, $2, $3, $4)");
+    struct buf parts[STORE_ALIKE_PARTS];
+    enum admission way = admission_of(jobs, count);
+    for (size_t i = 0; i < STORE_ALIKE_PARTS; i++) {
+        buf_init(&parts[i], JSON_BYTES_MAX);
     }
-    buf_close(&json);
+    if (way == ADMIT_ALIKE) {
+        int rc = store__write_alike(parts, jobs, count);
+        send_admission(self, token, alike, parts, STORE_ALIKE_PARTS, rc);
+    } else {
+        int rc = store__write_submissions(&parts[0], jobs, count);
+        send_admission(self, token, way == ADMIT_PLAIN ? plain : any, parts, 1, rc);
+    }
+    for (size_t i = 0; i < STORE_ALIKE_PARTS; i++) {
+        buf_close(&parts[i]);
+    }
 }
 
 static void port_release(void *self, uint64_t token, const struct core_id *jobs, size_t count)

@@ -65,6 +65,12 @@ void store__taken_close(struct store_taken *t);
 
 MUST_CHECK int store__write_submissions(struct buf *out, const struct core_submission *jobs,
                                         size_t count);
+/* Whether two plain jobs (store.c) differ in id and spec only. */
+bool store__is_alike(const struct core_submission *a, const struct core_submission *b);
+enum { STORE_ALIKE_PARTS = 3 };
+/* What such jobs have in common, their ids, and their specs, or the one that all have. */
+MUST_CHECK int store__write_alike(struct buf parts[STORE_ALIKE_PARTS],
+                                  const struct core_submission *jobs, size_t count);
 MUST_CHECK int store__write_ends(struct buf *out, const struct core_end *ends, size_t count);
 MUST_CHECK int store__write_skips(struct buf *out, const struct core_skip *skips, size_t count);
 /* Ids, numbers, regions, workers, incarnations: an array a part. parts are initialised whatever is

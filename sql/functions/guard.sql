@@ -109,6 +109,49 @@ CREATE OR REPLACE TRIGGER job_has_attempts BEFORE DELETE ON meridian.job
 CREATE OR REPLACE TRIGGER attempt_keeps_job BEFORE UPDATE OF job, number ON meridian.attempt
   FOR EACH ROW WHEN (OLD.job <> NEW.job OR OLD.number <> NEW.number) EXECUTE FUNCTION meridian.append_only();
 
+-- A job's market exists, in the same way.
+CREATE OR REPLACE FUNCTION meridian.job_has_market()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  v_market text;
+BEGIN
+  SELECT n.market INTO v_market FROM (SELECT DISTINCT a.market FROM added a WHERE a.market IS NOT NULL) n
+  WHERE (SELECT m.code FROM market m WHERE m.code = n.market) IS NULL LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'job of market "%", which does not exist', v_market USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER job_has_market AFTER INSERT ON meridian.job
+  REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION meridian.job_has_market();
+
+CREATE OR REPLACE FUNCTION meridian.market_has_jobs()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM job WHERE market = OLD.code) THEN
+    RAISE EXCEPTION 'market "%" has jobs; market_rm takes it out of use', OLD.code
+      USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  RETURN coalesce(NEW, OLD);
+END $$;
+CREATE OR REPLACE TRIGGER market_has_jobs BEFORE DELETE ON meridian.market
+  FOR EACH ROW EXECUTE FUNCTION meridian.market_has_jobs();
+CREATE OR REPLACE TRIGGER market_keeps_code BEFORE UPDATE OF code ON meridian.market
+  FOR EACH ROW WHEN (OLD.code <> NEW.code) EXECUTE FUNCTION meridian.market_has_jobs();
+CREATE OR REPLACE FUNCTION meridian.job_takes_market()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM market WHERE code = NEW.market) THEN
+    RAISE EXCEPTION 'job of market "%", which does not exist', NEW.market USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER job_takes_market BEFORE UPDATE OF market ON meridian.job
+  FOR EACH ROW WHEN (NEW.market <> coalesce(OLD.market, '')) EXECUTE FUNCTION meridian.job_takes_market();
+
 -- One line of the audit.
 CREATE OR REPLACE FUNCTION meridian.audit(p_job uuid, p_attempt integer, p_actor text, p_from text,
   p_to text, p_reason text, p_detail jsonb DEFAULT NULL)

@@ -40,8 +40,11 @@ SELECT pg_temp.expect_refused('23', words, replace(statement, 'RUN', :'run')) FR
   ('dependency_condition_check', $$INSERT INTO meridian.dependency
     VALUES ('RUN', gen_random_uuid(), 'sometimes')$$),
   ('job_priority_check', $$UPDATE meridian.job SET priority = 5000$$),
-  ('job_market_fkey', $$INSERT INTO meridian.job (id, kind, state, market) VALUES (gen_random_uuid(), 'noop',
+  ('job of market', $$INSERT INTO meridian.job (id, kind, state, market) VALUES (gen_random_uuid(), 'noop',
     'queued', 'nope')$$),
+  ('has jobs', $$DELETE FROM meridian.market WHERE code = (SELECT min(market) FROM meridian.job)$$),
+  ('has jobs', $$UPDATE meridian.market SET code = 'xx' WHERE code = (SELECT min(market) FROM meridian.job)$$),
+  ('job of market', $$UPDATE meridian.job SET market = 'nope' WHERE id = 'RUN'$$),
   ('dependency_check', $$INSERT INTO meridian.dependency VALUES ('RUN', 'RUN')$$),
   ('attempt_one_open', $$INSERT INTO meridian.attempt (job, number, state, region)
     VALUES ('RUN', 2, 'dispatched', 'eu')$$),

@@ -127,6 +127,35 @@ SELECT pg_temp.expect_equal('plain and known', (SELECT string_agg(DISTINCT state
 SELECT pg_temp.expect_refused('23505', 'job_pkey', format('SELECT meridian.job_admit_plain(1, %L)',
   jsonb_build_array(pg_temp.item(45, NULL), pg_temp.item(45, NULL))));
 SELECT pg_temp.expect_refused('MR001', '', 'SELECT meridian.job_admit_plain(2, ''[]'')');
+-- Jobs that are alike go a shorter way yet, with the outcome of the plain way in every column.
+CREATE TEMP TABLE alike (number integer, more jsonb);
+INSERT INTO alike VALUES (50, '{}'), (52, '{"labels": "gpu=a100", "priority": 7, "threads": 3, "task": "t"}'),
+  (54, '{"market": "xx-XX"}'), (56, '{"kind": "evaluate", "task": "nowhere"}'),
+  (58, '{"not_before_ms": 4102444800000}');
+CREATE TEMP TABLE ways AS SELECT 'plain' AS way, a.number, m.* FROM alike a CROSS JOIN LATERAL
+  meridian.job_admit_plain(1, jsonb_build_array(pg_temp.item(a.number, NULL) || a.more || '{"spec": {"a": 1}}',
+    pg_temp.item(a.number + 1, NULL) || a.more || '{"spec": {"a": 2}}')) m;
+INSERT INTO ways SELECT 'alike', a.number, m.* FROM alike a CROSS JOIN LATERAL meridian.job_admit_alike(1,
+  pg_temp.item(0, NULL) - 'spec' || a.more, ARRAY[pg_temp.id(a.number + 100), pg_temp.id(a.number + 101)],
+  '[{"a": 1}, {"a": 2}]') m;
+SELECT pg_temp.expect_equal('rows of both ways', (SELECT string_agg(way || ' ' || n, ', ' ORDER BY way) FROM (
+  SELECT way, count(*) AS n FROM ways GROUP BY way) w), 'alike 10, plain 10');
+SELECT pg_temp.expect_equal('answers that differ', (SELECT string_agg(p.id::text, ' ') FROM ways p JOIN ways a
+  ON a.way = 'alike' AND a.id = pg_temp.id(right(p.id::text, 3)::integer + 100) WHERE p.way = 'plain' AND
+  to_jsonb(p) - '{way,id,queued_ms,due_in_ms}'::text[] <> to_jsonb(a) - '{way,id,queued_ms,due_in_ms}'::text[]), NULL);
+SELECT pg_temp.expect_equal('rows that differ', (SELECT string_agg(p.id::text, ' ') FROM ways w JOIN meridian.job p
+  USING (id) JOIN meridian.job a ON a.id = pg_temp.id(right(p.id::text, 3)::integer + 100) WHERE w.way = 'plain' AND
+  to_jsonb(p) - '{id,submitted_at,admitted_at,queued_at,ended_at}'::text[]
+  <> to_jsonb(a) - '{id,submitted_at,admitted_at,queued_at,ended_at}'::text[]), NULL);
+SELECT pg_temp.expect_equal('events that differ', (SELECT string_agg(w.id::text, ' ') FROM ways w
+  JOIN meridian.event p ON p.job = w.id JOIN meridian.event a
+  ON a.job = pg_temp.id(right(w.id::text, 3)::integer + 100) WHERE w.way = 'plain'
+  AND (p.to_state, p.reason) IS DISTINCT FROM (a.to_state, a.reason)), NULL);
+CREATE TEMP TABLE one_spec AS SELECT DISTINCT id, state FROM meridian.job_admit_alike(1, pg_temp.item(0, NULL) - 'spec',
+  ARRAY[pg_temp.id(50), pg_temp.id(200), pg_temp.id(201)], '[{"a": 3}]');
+SELECT pg_temp.expect_equal('one spec for all, and one known', (SELECT string_agg(o.state || ' ' || (j.spec ->> 'a'), ', '
+  ORDER BY o.id) FROM one_spec o JOIN meridian.job j USING (id)), 'queued 1, queued 3, queued 3');
+SELECT pg_temp.expect_refused('MR001', '', 'SELECT meridian.job_admit_alike(2, ''{}'', ''{}'', ''[]'')');
 -- A submitter submits, and sees nothing.
 SET ROLE meridian_submitter;
 SELECT meridian.submit('noop');
