@@ -34,6 +34,21 @@ static void work(struct bench_worker *w, int jobs)
     }
 }
 
+/* Works until that job has succeeded: after a crash of PostgreSQL, which may take back an
+ * assignment that it had not written yet, one may be told twice. */
+static void work_until(struct bench *b, struct bench_worker *w, const char *id)
+{
+    struct message_ready job;
+    int64_t until = clock_mono_ms() + BENCH_WAIT_MS;
+    while (strcmp(bench_ask_job(b, "SELECT state FROM meridian.job WHERE id = ", id),
+                  "succeeded") != 0) {
+        assert_true(clock_mono_ms() < until);
+        if (bench_claim(w, &job, 200)) {
+            bench_result(w, &job, MESSAGE_SUCCEEDED, NULL);
+        }
+    }
+}
+
 /* A submission becomes a row, is offered in its region, and its result is recorded. */
 static void test_scheduler_runs_a_job_from_submission_to_result(void **state)
 {
@@ -736,9 +751,11 @@ static void test_scheduler_survives_a_restart_of_postgresql(void **state)
     char job_state[64], reason[512];
     bench_reply(&b, "late", job_state, reason);
     assert_true(strcmp(job_state, "queued") == 0 || strcmp(job_state, "dispatched") == 0);
-    work(&w, 2);
-    assert_true(bench_job_becomes(&b, first.text, "succeeded"));
-    assert_true(bench_job_becomes(&b, second.text, "succeeded"));
+    work_until(&b, &w, first.text);
+    work_until(&b, &w, second.text);
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.attempt WHERE state = "
+                                      "'succeeded'"),
+                        "2");
     bench_close(&b);
 }
 
