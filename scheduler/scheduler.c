@@ -257,6 +257,9 @@ static void on_pg_state(bool is_ready, const char *cause, void *data)
         core_go(s);
     } else if (!s->is_stopping) {
         log_warn("postgresql is away, keeps trying: %s", cause ? cause : "");
+        if (s->is_started) { /* a crash may have taken back what it last answered: job_dispatch */
+            restart_later(s);
+        }
     }
 }
 

@@ -303,8 +303,9 @@ END $$;
 -- renewal either sees the assignment or comes before it, and none is given to a worker that drains.
 -- What was assigned is answered from what was just written, in the columns of job_mirror: looking each up
 -- again through the view would cost as much as assigning it.
--- The commit is not waited for until it is on disk. Should the server lose it, the job is queued as before,
--- and what its worker does meanwhile is refused: no such attempt, or one of another worker.
+-- The commit is not waited for until it is on disk, unless attempts of such a job leave more behind than
+-- their result. Should the server lose it, the job is queued as before, and what its worker does meanwhile
+-- is refused: no such attempt, or one of another worker. (The number comes again then.)
 CREATE OR REPLACE FUNCTION meridian.job_dispatch(p_term bigint, p_ids uuid[], p_numbers integer[],
   p_regions text[], p_workers text[], p_incarnations uuid[], p_lease_ms integer)
 RETURNS SETOF meridian.job_mirror
@@ -312,11 +313,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable
 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_assigned bigint;
+  v_leaves_more boolean;
 BEGIN
   PERFORM assert_term(p_term);
-  PERFORM set_config('synchronous_commit', 'off', true);
   PERFORM FROM worker WHERE name = ANY (p_workers) ORDER BY name FOR SHARE;
-  PERFORM FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
+  SELECT bool_or(result_is_apart(l.kind)) INTO v_leaves_more
+  FROM (SELECT kind FROM job WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE) l;
+  IF NOT v_leaves_more THEN
+    PERFORM set_config('synchronous_commit', 'off', true);
+  END IF;
   RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT a.*, w.mono_ms

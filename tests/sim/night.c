@@ -1258,6 +1258,9 @@ static void check_ours(int at, const struct held *h)
 {
     const struct rec_job *j = &w.record.jobs[rec_find(&w.record, h->job)];
     const struct rec_attempt *a = &j->attempts[h->attempt];
+    if (rec_is_lost(&w.record, h->job, h->attempt, at)) {
+        return; /* it was: its next renewal is refused */
+    }
     CHECK(core_state_is_open_attempt(j->state) && j->attempt == h->attempt);
     CHECK(a->state != REC_ENDED && a->worker == at);
     CHECK(a->incarnation == w.workers[at].incarnation);
@@ -1542,6 +1545,13 @@ static void disturb(void)
         break;
     case 7:
         w.is_record_down = true;
+        if (w.record.bundle_max >
+            1) { /* not by chance(): the seeds that are kept stay what they are */
+            rec_crash(&w.record);
+            for (int i = 0; i < SCHEDULERS; i++) {
+                lose_connection(&w.schedulers[i]);
+            }
+        }
         w.record_back = w.now + between(200, 15000);
         break;
     default:

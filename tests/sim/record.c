@@ -289,6 +289,7 @@ void rec_check(const struct record *r)
 
 void rec_admit(struct record *r, const struct rec_job *job, struct core_id parent)
 {
+    r->synced_ms = r->now_ms;
     if (rec_find(r, job->id) >= 0) {
         return;
     }
@@ -312,6 +313,7 @@ void rec_admit(struct record *r, const struct rec_job *job, struct core_id paren
 
 void rec_release(struct record *r, struct core_id id)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *j = get(r, id);
     if (j->state == CORE_STATE_WAITING && needs_met(r, j)) {
         j->state = CORE_STATE_QUEUED;
@@ -334,6 +336,7 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
     }
     CHECK(number < REC_ATTEMPTS_MAX);
     CHECK(crash_count(r, j) < REC_CRASHES_MAX); /* never a fourth time without a person */
+    bool was_anywhere = j->region < 0;
     j->state = CORE_STATE_DISPATCHED;
     j->attempt = number;
     j->region = region;
@@ -341,9 +344,38 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
                                       .worker = worker,
                                       .incarnation = incarnation,
                                       .dispatched_ms = r->now_ms,
+                                      .was_anywhere = was_anywhere,
                                       .lease_until_ms = rec_clock(r) + REC_UNDELIVERED_MS,
                                       .renewed_ms = r->now_ms};
     check_limits(r);
+}
+
+void rec_crash(struct record *r)
+{
+    for (int i = 0; i < r->job_count; i++) {
+        struct rec_job *j = &r->jobs[i];
+        bool is_waited_for = strcmp(j->kind, "finetune") == 0 || strcmp(j->kind, "evaluate") == 0;
+        if (!core_state_is_open_attempt(j->state) || is_waited_for ||
+            newest(j)->dispatched_ms <= r->synced_ms || r->lost_count == REC_LOST_MAX) {
+            continue;
+        }
+        r->lost[r->lost_count++] = (struct rec_lost){j->id, j->attempt, newest(j)->worker};
+        j->region = newest(j)->was_anywhere ? -1 : j->region;
+        j->state = CORE_STATE_QUEUED;
+        *newest(j) = (struct rec_attempt){0};
+        j->attempt--;
+    }
+}
+
+bool rec_is_lost(const struct record *r, struct core_id job, int attempt, int worker)
+{
+    for (int i = 0; i < r->lost_count; i++) {
+        if (core_id_equals(r->lost[i].job, job) && r->lost[i].attempt == attempt &&
+            r->lost[i].worker == worker) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool rec_is_late(const struct record *r, struct core_id id, int number)
@@ -355,6 +387,7 @@ bool rec_is_late(const struct record *r, struct core_id id, int number)
 
 void rec_finish(struct record *r, struct core_id id, int number, int worker)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *j = get(r, id);
     if (!core_state_is_open_attempt(j->state) || j->attempt != number ||
         newest(j)->worker != worker) {
@@ -422,6 +455,7 @@ static bool ends_for_good(struct record *r, struct rec_job *j, const struct core
 
 void rec_end(struct record *r, const struct core_end *end, int worker)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *j = get(r, end->job);
     if (!is_due(r, j, end, worker)) {
         return;
@@ -451,6 +485,7 @@ void rec_end(struct record *r, const struct core_end *end, int worker)
 
 void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *j = get(r, id);
     if (j->state != CORE_STATE_WAITING && j->state != CORE_STATE_QUEUED) {
         return;
@@ -469,6 +504,7 @@ void rec_skip(struct record *r, struct core_id id, enum core_state state, struct
 
 void rec_quorum(struct record *r, struct core_id id)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *p = get(r, id);
     int members, done, open;
     count_family(r, p, &members, &done, &open);
@@ -479,6 +515,7 @@ void rec_quorum(struct record *r, struct core_id id)
 
 void rec_close(struct record *r, struct core_id id)
 {
+    r->synced_ms = r->now_ms;
     struct rec_job *p = get(r, id);
     bool all_succeeded = true;
     for (int i = 0; i < r->job_count; i++) {
@@ -547,6 +584,7 @@ enum rec_verdict rec_renew(struct record *r, struct core_id id, int number, int 
 
 void rec_hello(struct record *r, int worker, int region, int slots, int incarnation)
 {
+    r->synced_ms = r->now_ms;
     r->workers[worker] = (struct rec_worker){.region = region,
                                              .slots = slots,
                                              .incarnation = incarnation,
@@ -564,6 +602,7 @@ void rec_hello(struct record *r, int worker, int region, int slots, int incarnat
 
 void rec_bye(struct record *r, int worker, int incarnation)
 {
+    r->synced_ms = r->now_ms;
     if (r->workers[worker].incarnation != incarnation) {
         return;
     }
@@ -592,6 +631,7 @@ static void cancel_one(struct record *r, struct rec_job *j, bool has_open_childr
 
 void rec_cancel(struct record *r, int job)
 {
+    r->synced_ms = r->now_ms;
     bool has_open_children = false;
     for (int i = 0; i < r->job_count; i++) {
         if (r->jobs[i].parent == job) {

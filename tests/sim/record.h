@@ -26,8 +26,9 @@ enum {
     REC_WORKER_MEMORY_MB = 9000,
     REC_WORKER_THREADS = 3,
     REC_TASKS = 3,
-    REC_TASK_MAX = 2,  /* of the first task */
-    REC_REGION_MAX = 3 /* of the last region */
+    REC_TASK_MAX = 2, /* of the first task */
+    REC_REGION_MAX = 3 /* of the last region */,
+    REC_LOST_MAX = 64,
 };
 
 extern const char *const rec_markets[REC_MARKETS];
@@ -42,6 +43,7 @@ struct rec_attempt {
     int worker;
     int incarnation;
     int64_t dispatched_ms;
+    bool was_anywhere;      /* the job had no region before */
     int64_t lease_until_ms; /* from the assignment on; by the record's clock, */
     int64_t renewed_ms;     /* and by the true time, when that was said last */
     bool is_cut;            /* its worker left or was replaced: it may end at once */
@@ -113,8 +115,14 @@ struct record {
     /* which jobs others changed, in order */
     int changes[8192];
     int change_count;
-    int64_t now_ms;   /* the true time */
-    int64_t clock_ms; /* how far the record's clock is ahead of it */
+    int64_t now_ms;    /* the true time */
+    int64_t clock_ms;  /* how far the record's clock is ahead of it */
+    int64_t synced_ms; /* the last commit that was waited for until it was on disk */
+    struct rec_lost {
+        struct core_id job;
+        int attempt, worker;
+    } lost[REC_LOST_MAX]; /* assignments that a crash of the record took back */
+    int lost_count;
     int64_t fenced_calls;
     int64_t late_results;
     int64_t left_running; /* children that their parent's quorum left behind */
@@ -141,6 +149,10 @@ void rec_dispatch(struct record *r, struct core_id id, int number, int region, i
                   int incarnation);
 /* Whether the attempt is not the job's newest open one. */
 bool rec_is_late(const struct record *r, struct core_id id, int number);
+/* The record crashes: assignments after the last commit that is on disk are gone, but for kinds
+ * whose assignments are waited for. */
+void rec_crash(struct record *r);
+bool rec_is_lost(const struct record *r, struct core_id job, int attempt, int worker);
 void rec_finish(struct record *r, struct core_id id, int number, int worker);
 void rec_end(struct record *r, const struct core_end *end, int worker);
 void rec_skip(struct record *r, struct core_id id, enum core_state state, struct core_id cause);
