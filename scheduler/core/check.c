@@ -71,16 +71,10 @@ static size_t check_market(const struct core *c, const struct core_market *m)
         /* What was parked must not miss the event that frees it. */
         CHECK(!is_parked || !core__gate_has_room(&m->gate));
         CHECK(lane->rank <= m->rank);
+        CHECK(heap_is_ordered(&lane->jobs));
         jobs += lane->jobs.count;
     }
     return jobs;
-}
-
-static void check_heap(const struct heap *h)
-{
-    for (size_t i = 1; i < h->count; i++) {
-        CHECK(!h->before(h->nodes[i], h->nodes[(i - 1) / 2]));
-    }
 }
 
 static void check_task(const struct core *c, const struct core_task *t)
@@ -92,7 +86,7 @@ static void check_task(const struct core *c, const struct core_task *t)
         CHECK(heap_has(&k->node) == (k->lanes.count > 0 && !is_parked));
         CHECK(k->lane_count >= k->lanes.count && k->lane_count > 0);
         CHECK(!is_parked || !core__gate_has_room(&t->gate));
-        check_heap(&k->lanes);
+        CHECK(heap_is_ordered(&k->lanes));
     }
 }
 
@@ -102,7 +96,7 @@ static void check_groups(const struct core_region *r)
         const struct core_group *g = LIST_OWNER(at, struct core_group, in_region);
         CHECK(g->class_count >= g->classes.count && g->class_count > 0);
         CHECK(!g->is_full || room_find(&g->pool->rooms, &g->shape->wanted, NULL) == ROOM_NONE);
-        check_heap(&g->classes);
+        CHECK(heap_is_ordered(&g->classes));
     }
 }
 

@@ -43,13 +43,6 @@ void core__fault(struct core *c, const char *reason)
     }
 }
 
-static bool due_before(const struct heap_node *x, const struct heap_node *y)
-{
-    const struct core_job *a = LIST_OWNER(x, struct core_job, in_due);
-    const struct core_job *b = LIST_OWNER(y, struct core_job, in_due);
-    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : core_id_compare(a->id, b->id) < 0;
-}
-
 struct core *core_new(const struct core_ports *ports, const struct core_settings *settings)
 {
     struct core *c = mem_new(sizeof *c);
@@ -57,8 +50,10 @@ struct core *core_new(const struct core_ports *ports, const struct core_settings
         c->ports = *ports;
         c->settings = *settings;
         list_init(&c->dirty);
+        slab_init(&c->job_slab, sizeof(struct core_job));
+        slab_init(&c->lane_slab, sizeof(struct core_lane));
         list_init(&c->changed);
-        heap_init(&c->due, due_before);
+        heap_init(&c->due, NULL); /* no two jobs have one key */
     }
     return c;
 }
@@ -414,14 +409,28 @@ static void refused(struct core *c, const struct core_pending *p, const struct c
     }
 }
 
+/* The jobs of an answer are all over the memory; so the first is still dealt with while those after
+ * it are fetched: two steps ahead what stands in the bucket, four ahead the bucket. */
+static void take_rows(struct core *c, const struct core_record *rows, size_t count)
+{
+    enum { JOB_AHEAD = 2, BUCKET_AHEAD = 4 };
+    for (size_t i = 0; i < count && !c->is_broken; i++) {
+        if (i + BUCKET_AHEAD < count) {
+            core__job_foresee(c, rows[i + BUCKET_AHEAD].id, false);
+        }
+        if (i + JOB_AHEAD < count) {
+            core__job_foresee(c, rows[i + JOB_AHEAD].id, true);
+        }
+        core__record_apply(c, &rows[i]);
+    }
+}
+
 static void accepted(struct core *c, const struct core_pending *p, const struct core_answer *answer)
 {
     if (p->call == CORE_CALL_DISPATCH) {
         refusals(c, answer);
     }
-    for (size_t i = 0; i < answer->record_count && !c->is_broken; i++) {
-        core__record_apply(c, &answer->records[i]);
-    }
+    take_rows(c, answer->records, answer->record_count);
     switch (p->call) {
     case CORE_CALL_LOAD:
         loaded(c, answer);

@@ -11,6 +11,7 @@
 #include "scheduler/core/reason.h"
 #include "scheduler/core/room.h"
 #include "scheduler/core/share.h"
+#include "scheduler/core/slab.h"
 
 enum { CORE_NAME_MAX = 128, CORE_INCARNATION_MAX = 36, CORE_LABELS_MAX = 1600 };
 
@@ -118,14 +119,17 @@ struct core_class {
 /* The jobs of one market in one class. In the class's heap exactly when it is not parked: it is
  * when it was met there while its market may start nothing. Gone when it has no job. */
 struct core_lane {
+    /* What is looked at to find it, and when it is met at the head of its class: a cache line. */
+    struct hash_node in_lanes;
     struct core_class *class;
     struct core_market *market;
-    struct heap jobs;
     double rank;         /* of its market, or an older and lower one: made good when it is met */
-    int64_t level;       /* order_level of its first job */
-    int64_t expected_ms; /* of all its jobs */
+    int64_t first_key;   /* of its first job */
+    int64_t first_level; /* order_level of that */
     struct heap_node node;
-    struct hash_node in_lanes;
+    /* The rest. */
+    struct heap jobs;
+    int64_t expected_ms; /* of all its jobs */
     struct list in_market;
     struct list in_parked;
 };
@@ -152,33 +156,41 @@ struct core_bundle {
     int users;                /* jobs that refer to it, and who fills it */
 };
 
+/* Fields that one event looks at together stand together: there may be a million jobs, and none of
+ * them is in the cache. */
 struct core_job {
-    /* From the record. */
     struct core_id id;
+    struct core_job *next_in_bucket;
+    struct core_lane *lane; /* while queued */
+    struct core_shape *shape;
+    struct core_region *region; /* the region "anywhere" when none is named */
+    enum core_state state;
+    int pending; /* store calls under way that name it */
+    struct heap_node in_lane;
+    struct heap_node in_due;
     int64_t key; /* order_key */
     struct core_market *market;
     struct core_task *task;
-    struct core_shape *shape;
-    struct core_memory *memory; /* NULL: its names are too long */
-    struct core_region *region; /* the region "anywhere" when none is named */
     struct core_worker *worker; /* of the open attempt, or NULL */
     struct core_bundle *bundle; /* that this attempt came in; NULL: it has its slot alone */
-    struct core_job *parent;    /* only while that one is open too */
-    struct core_need lost; /* the first need that will never be met; its id none: none so far */
-    struct core_id cause;  /* of a skipped job: see struct core_need */
-    enum core_state cause_state;
-    enum core_state state;
+    struct core_memory *memory; /* NULL: its names are too long */
+    enum core_reason reason;    /* counted in reasons; of a job that stands in no lane */
     int attempt;
+    struct list in_dirty;
+    /* From the record. */
+    struct core_job *parent; /* only while that one is open too */
+    struct core_need lost;   /* the first need that will never be met; its id none: none so far */
+    struct core_id cause;    /* of a skipped job: see struct core_need */
+    enum core_state cause_state;
     int failures;
     int crashes;
     int charged;
     int max_attempts;
     int children;
-    enum core_reason reason; /* counted in reasons; of a job that stands in no lane */
-    int opened;              /* the attempt that these are of: */
-    int64_t opened_ms;       /* when it was opened, or loaded */
-    int64_t charged_ms;      /* what its market was charged for it */
-    int expected_ms;         /* while it stands in a lane */
+    int opened;         /* the attempt that these are of: */
+    int64_t opened_ms;  /* when it was opened, or loaded */
+    int64_t charged_ms; /* what its market was charged for it */
+    int expected_ms;    /* while it stands in a lane */
     short priority;
     short ooms;
     bool is_parent;
@@ -193,19 +205,13 @@ struct core_job {
     /* Bookkeeping. */
     bool is_finishing; /* a report of its attempt is under way to the record */
     bool is_apart; /* its result is sent to the record alone: it is large, or others' was refused */
-    int pending;   /* store calls under way that name it */
     int children_open; /* children in the mirror */
     int members_open;  /* those of them that count for the quorum */
     int needs_open;    /* edges in needs */
     int asked_open;    /* members_open when the record was last asked for the quorum; -1: never */
     bool has_let_go;   /* the stragglers were cancelled */
     int64_t due_ms;    /* may start from here on; 0: now */
-    struct core_job *next_in_bucket;
-    struct core_lane *lane; /* while queued */
-    struct heap_node in_lane;
-    struct heap_node in_due;
-    struct list in_dirty;
-    struct list needs;      /* struct core_edge by in_dependant: unmet */
+    struct list needs; /* struct core_edge by in_dependant: unmet */
     struct list dependants; /* struct core_edge by in_needed */
     struct list family;     /* head: the children */
     struct list in_family;
@@ -278,6 +284,8 @@ struct core {
     struct core_job **buckets;
     size_t bucket_count;
     size_t job_count;
+    struct slab job_slab;
+    struct slab lane_slab;
     struct list dirty;
     struct heap due;
     /* places */
@@ -318,7 +326,16 @@ uint64_t core__call_with(struct core *c, enum core_call call, const struct core_
                          size_t count, void *cookie);
 
 /* jobs.c */
+/* By that number, then by id, so that no two jobs have the same. */
+static inline struct heap_key core__job_key(const struct core_job *job, int64_t first)
+{
+    return (struct heap_key){.major = first,
+                             .minor = heap_key_unsigned(job->id.high),
+                             .last = heap_key_unsigned(job->id.low)};
+}
 struct core_job *core__job_find(const struct core *c, struct core_id id);
+/* The job is looked for soon: its bucket, or what stands there, is on its way to the cache. */
+void core__job_foresee(const struct core *c, struct core_id id, bool is_bucket_here);
 /* Finds it, or makes one in CORE_STATE_UNKNOWN; NULL when out of memory. */
 struct core_job *core__job_get(struct core *c, struct core_id id);
 /* A move has two halves: leave takes the job out of every count and heap that its fields decide;
@@ -362,6 +379,7 @@ struct core_worker *core__worker_find(struct core *c, const struct core_pool *po
 bool core__labels_hold(struct span held, struct span wanted);
 
 /* lanes.c */
+/* Both must have a lane. */
 bool core__class_before(const struct core_class *a, const struct core_class *b);
 /* NULL when out of memory. Counted: core__shape_leave. */
 struct core_shape *core__shape_join(struct core *c, const struct core_record *record);

@@ -24,7 +24,7 @@ static int grow(struct hash *h)
 {
     size_t count = h->bucket_count ? 2 * h->bucket_count : BUCKETS_FIRST;
     struct hash bigger = {.count = h->count,
-                          .buckets = mem_new_array(count, sizeof(struct hash_node *)),
+                          .buckets = mem_new_large(count, sizeof(struct hash_node *)),
                           .bucket_count = count};
     if (!bigger.buckets) {
         return ERR_NOMEM;

@@ -25,10 +25,24 @@ struct core_job *core__job_find(const struct core *c, struct core_id id)
     return job;
 }
 
+void core__job_foresee(const struct core *c, struct core_id id, bool is_bucket_here)
+{
+    if (c->bucket_count == 0) {
+        return;
+    }
+    struct core_job *const *bucket = &c->buckets[bucket_of(c, id)];
+    if (!is_bucket_here) {
+        __builtin_prefetch(bucket);
+    } else if (*bucket) {
+        __builtin_prefetch(*bucket);
+        __builtin_prefetch((const char *)*bucket + 64); /* both lines are looked at */
+    }
+}
+
 static bool grow(struct core *c)
 {
     size_t count = c->bucket_count ? 2 * c->bucket_count : BUCKETS_FIRST;
-    struct core_job **buckets = mem_new_array(count, sizeof(struct core_job *));
+    struct core_job **buckets = mem_new_large(count, sizeof(struct core_job *));
     if (!buckets) {
         return false;
     }
@@ -50,7 +64,7 @@ static bool grow(struct core *c)
 
 static struct core_job *job_new(struct core *c, struct core_id id)
 {
-    struct core_job *job = mem_new(sizeof *job);
+    struct core_job *job = slab_new(&c->job_slab);
     if (!job) {
         return NULL;
     }
@@ -108,7 +122,8 @@ void core__job_leave(struct core *c, struct core_job *job)
 
 static void enter(struct core *c, struct core_job *job)
 {
-    if (job->state == CORE_STATE_WAITING && job->due_ms > 0 && heap_add(&c->due, &job->in_due)) {
+    if (job->state == CORE_STATE_WAITING && job->due_ms > 0 &&
+        heap_add(&c->due, &job->in_due, core__job_key(job, job->due_ms))) {
         core__fault(c, "out of memory");
     }
     if (job->state == CORE_STATE_QUEUED && !job->is_parent) {
@@ -166,7 +181,7 @@ void core__job_drop(struct core *c, struct core_job *job)
     if (job->shape) {
         core__shape_leave(c, job->shape);
     }
-    mem_free(job);
+    slab_free(&c->job_slab, job);
 }
 
 void core__jobs_clear(struct core *c)
@@ -183,9 +198,10 @@ void core__jobs_clear(struct core *c)
             if (job->bundle && --job->bundle->users == 0) {
                 mem_free(job->bundle); /* its shape goes with all shapes */
             }
-            mem_free(job);
+            slab_free(&c->job_slab, job);
         }
     }
+    slab_close(&c->job_slab);
     mem_free(c->buckets);
     c->buckets = NULL;
     c->bucket_count = 0;

@@ -31,31 +31,28 @@ static struct core_lane *lane_of(const struct heap_node *node)
     return LIST_OWNER(node, struct core_lane, node);
 }
 
-static bool job_before(const struct heap_node *x, const struct heap_node *y)
+/* Lanes go by the level of their first job, the rank of their market, and the job's own key; here
+ * are two for which that is the same. */
+static bool lane_before(const struct heap_node *a, const struct heap_node *b)
 {
-    const struct core_job *a = job_of(x);
-    const struct core_job *b = job_of(y);
-    return a->key != b->key ? a->key < b->key : core_id_compare(a->id, b->id) < 0;
+    return heap_first_before(&lane_of(a)->jobs, &lane_of(b)->jobs);
 }
 
-static bool lane_before(const struct heap_node *x, const struct heap_node *y)
+/* The lane has a job. */
+static struct heap_key lane_key(const struct core_lane *lane)
 {
-    const struct core_lane *a = lane_of(x);
-    const struct core_lane *b = lane_of(y);
-    if (a->level != b->level) {
-        return a->level < b->level;
-    }
-    if (a->rank < b->rank || a->rank > b->rank) {
-        return a->rank < b->rank;
-    }
-    return job_before(heap_first(&a->jobs), heap_first(&b->jobs));
+    struct heap_key key = {.major = lane->first_level, .last = lane->first_key};
+    /* A rank is never negative, and the bits of such numbers are in the numbers' order. */
+    memcpy(&key.minor, &lane->rank, sizeof key.minor);
+    return key;
 }
 
 bool core__class_before(const struct core_class *a, const struct core_class *b)
 {
-    return lane_before(heap_first(&a->lanes), heap_first(&b->lanes));
+    return heap_first_before(&a->lanes, &b->lanes);
 }
 
+/* Classes go by the keys of their first lanes. */
 static bool class_before(const struct heap_node *x, const struct heap_node *y)
 {
     return core__class_before(LIST_OWNER(x, struct core_class, node),
@@ -228,14 +225,16 @@ static void class_free(struct core *c, struct core_class *k)
     mem_free(k);
 }
 
-static void settle(struct core *c, struct heap *heap, struct heap_node *node, bool belongs)
+/* key NULL: it does not belong there. */
+static void settle(struct core *c, struct heap *heap, struct heap_node *node,
+                   const struct heap_key *key)
 {
-    if (belongs && !heap_has(node)) {
-        if (heap_add(heap, node)) {
+    if (key && !heap_has(node)) {
+        if (heap_add(heap, node, *key)) {
             core__fault(c, "out of memory");
         }
-    } else if (belongs) {
-        heap_moved(heap, node);
+    } else if (key) {
+        heap_moved(heap, node, *key);
     } else if (heap_has(node)) {
         heap_remove(heap, node);
     }
@@ -244,7 +243,7 @@ static void settle(struct core *c, struct heap *heap, struct heap_node *node, bo
 static void class_place(struct core *c, struct core_class *k)
 {
     bool belongs = k->lanes.count > 0 && list_is_empty(&k->in_parked);
-    settle(c, &k->group->classes, &k->node, belongs);
+    settle(c, &k->group->classes, &k->node, belongs ? heap_first_key(&k->lanes) : NULL);
 }
 
 void core__task_unpark(struct core *c, struct core_task *t)
@@ -261,15 +260,15 @@ void core__task_unpark(struct core *c, struct core_task *t)
 static struct core_lane *lane_new(struct core *c, struct core_class *k, struct core_market *m,
                                   uint64_t value)
 {
-    struct core_lane *lane = mem_new(sizeof *lane);
+    struct core_lane *lane = slab_new(&c->lane_slab);
     if (!lane || hash_add(&c->lanes, &lane->in_lanes, value)) {
-        mem_free(lane);
+        slab_free(&c->lane_slab, lane);
         return NULL;
     }
     lane->class = k;
     lane->market = m;
     lane->rank = m->rank;
-    heap_init(&lane->jobs, job_before);
+    heap_init(&lane->jobs, NULL); /* no two jobs have one key */
     list_push(&m->lanes, &lane->in_market);
     list_init(&lane->in_parked);
     k->lane_count++;
@@ -296,18 +295,28 @@ static void lane_free(struct core *c, struct core_lane *lane)
     list_remove(&lane->in_parked);
     heap_close(&lane->jobs);
     lane->class->lane_count--;
-    mem_free(lane);
+    slab_free(&c->lane_slab, lane);
 }
 
 static void lane_place(struct core *c, struct core_lane *lane)
 {
-    bool belongs = lane->jobs.count > 0 && list_is_empty(&lane->in_parked);
-    if (lane->jobs.count > 0) {
-        lane->level =
-            order_level(job_of(heap_first(&lane->jobs))->key, c->settings.priority_age_ms);
+    if (lane->jobs.count > 0 && list_is_empty(&lane->in_parked)) {
+        struct heap_key key = lane_key(lane);
+        settle(c, &lane->class->lanes, &lane->node, &key);
+    } else {
+        settle(c, &lane->class->lanes, &lane->node, NULL);
     }
-    settle(c, &lane->class->lanes, &lane->node, belongs);
     class_place(c, lane->class);
+}
+
+/* After its jobs changed. */
+static void lane_changed(struct core *c, struct core_lane *lane)
+{
+    if (lane->jobs.count > 0) {
+        lane->first_key = heap_first_key(&lane->jobs)->major;
+        lane->first_level = order_level(lane->first_key, c->settings.priority_age_ms);
+    }
+    lane_place(c, lane);
 }
 
 void core__market_unpark(struct core *c, struct core_market *m)
@@ -334,14 +343,14 @@ void core__lane_enter(struct core *c, struct core_job *job)
     struct core_group *g = group_get(c, job);
     struct core_class *k = g ? class_get(c, g, job->task) : NULL;
     struct core_lane *lane = k ? lane_get(c, k, job->market) : NULL;
-    if (!lane || heap_add(&lane->jobs, &job->in_lane)) {
+    if (!lane || heap_add(&lane->jobs, &job->in_lane, core__job_key(job, job->key))) {
         core__fault(c, "out of memory");
         return;
     }
     job->lane = lane;
     job->expected_ms = core__expected_ms(c, job);
     lane->expected_ms += job->expected_ms;
-    lane_place(c, lane);
+    lane_changed(c, lane);
 }
 
 void core__lane_leave(struct core *c, struct core_job *job)
@@ -352,7 +361,7 @@ void core__lane_leave(struct core *c, struct core_job *job)
     job->lane = NULL;
     lane->expected_ms -= job->expected_ms;
     heap_remove(&lane->jobs, &job->in_lane);
-    lane_place(c, lane);
+    lane_changed(c, lane);
     if (lane->jobs.count == 0) {
         lane_free(c, lane);
     }
@@ -415,6 +424,7 @@ void core__lanes_clear(struct core *c)
         hash_remove(&c->shapes, n);
         mem_free(LIST_OWNER(n, struct core_shape, in_shapes));
     }
+    slab_close(&c->lane_slab);
     hash_close(&c->lanes);
     hash_close(&c->classes);
     hash_close(&c->groups);

@@ -249,13 +249,6 @@ static void port_release(void *self, uint64_t token, const struct core_id *ids, 
     expect(g, token, ANSWER_ROWS, ids, count);
 }
 
-static bool ends_before(const struct heap_node *x, const struct heap_node *y)
-{
-    const struct run *a = (const struct run *)(const void *)x; /* the node comes first */
-    const struct run *b = (const struct run *)(const void *)y;
-    return a->end_ms != b->end_ms ? a->end_ms < b->end_ms : a->job < b->job;
-}
-
 static void start(struct engine *g, struct replay_job *job, const struct core_dispatch *d)
 {
     struct run *run = g->unused;
@@ -269,7 +262,8 @@ static void start(struct engine *g, struct replay_job *job, const struct core_di
     *run = (struct run){.job = (size_t)(job - g->replay->jobs),
                         .attempt = d->attempt,
                         .end_ms = g->now_ms + job->run_ms};
-    if (heap_add(&g->running, &run->node)) {
+    struct heap_key key = {.major = run->end_ms, .minor = (int64_t)run->job};
+    if (heap_add(&g->running, &run->node, key)) {
         g->fault = "out of memory";
     }
 }
@@ -583,7 +577,7 @@ int replay_run(struct replay *r, struct err_buf *e)
                        REPLAY_JOBS_MAX, REPLAY_WORKERS_MAX);
     }
     struct engine g = {.replay = r};
-    heap_init(&g.running, ends_before);
+    heap_init(&g.running, NULL);
     r->end_ms = 0;
     int rc = open_jobs(&g);
     rc = rc ? rc : open_workers(&g);

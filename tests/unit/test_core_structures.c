@@ -19,9 +19,18 @@ struct item {
     uint32_t key;
 };
 
+/* Keys that differ only in their last part, or in nothing, are told apart by this. */
 static bool item_before(const struct heap_node *a, const struct heap_node *b)
 {
     return LIST_OWNER(a, struct item, node)->key < LIST_OWNER(b, struct item, node)->key;
+}
+
+/* Of key 0..999: one digit in each part, the last digit only in the item. */
+static struct heap_key item_key(const struct item *item)
+{
+    return (struct heap_key){.major = (int64_t)item->key / 100 - 5,
+                             .minor = (int64_t)item->key / 10 % 10 - 5,
+                             .last = (int64_t)item->key % 10 / 5};
 }
 
 /* Whatever is added, changed and taken out in between, the smallest comes first. */
@@ -34,15 +43,16 @@ static void test_core_heap_gives_the_first_after_any_changes(void **state)
     struct rng rng = {.key = 4};
     heap_init(&h, item_before);
     for (int i = 0; i < COUNT; i++) {
-        items[i] = (struct item){.key = rng_below(&rng, 100)};
-        assert_int_equal(heap_add(&h, &items[i].node), 0);
+        items[i] = (struct item){.key = rng_below(&rng, 1000)};
+        assert_int_equal(heap_add(&h, &items[i].node, item_key(&items[i])), 0);
     }
     for (int i = 0; i < COUNT; i++) {
         if (i % 3 == 0) {
             heap_remove(&h, &items[i].node);
         } else {
             items[i].key = rng_below(&rng, 1000);
-            heap_moved(&h, &items[i].node);
+            heap_moved(&h, &items[i].node, item_key(&items[i]));
+            assert_true(heap_is_ordered(&h));
         }
     }
     uint32_t last = 0;
