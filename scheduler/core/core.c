@@ -363,6 +363,16 @@ static void refusals(struct core *c, const struct core_answer *answer)
     }
 }
 
+/* Before the row is taken over, for the same reason. Not when it was reported: workers that were
+ * listed before are answered in between. */
+static void unread(struct core *c, const struct core_pending *p)
+{
+    struct core_job *job = core__job_find(c, p->jobs[0]);
+    if (job && job->is_unread && job->worker) {
+        core__worker_aside(c, job->worker);
+    }
+}
+
 static void plan_failed(struct core *c, const struct core_pending *p, const char *reason)
 {
     struct core_skip skip = {.job = p->jobs[0],
@@ -429,6 +439,8 @@ static void accepted(struct core *c, const struct core_pending *p, const struct 
 {
     if (p->call == CORE_CALL_DISPATCH) {
         refusals(c, answer);
+    } else if (p->call == CORE_CALL_END) {
+        unread(c, p);
     }
     take_rows(c, answer->records, answer->record_count);
     switch (p->call) {

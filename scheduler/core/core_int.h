@@ -204,6 +204,7 @@ struct core_job {
     enum core_stragglers stragglers;
     /* Bookkeeping. */
     bool is_finishing; /* a report of its attempt is under way to the record */
+    bool is_unread; /* its worker could not read what it was told of it */
     bool is_apart; /* its result is sent to the record alone: it is large, or others' was refused */
     int children_open; /* children in the mirror */
     int members_open;  /* those of them that count for the quorum */
@@ -368,6 +369,9 @@ void core__shares_refresh(struct core *c);
 bool core__worker_list(struct core *c, struct core_worker *w, struct core_region *r);
 /* Puts the worker's free room where it is looked for, after its load or its row changed. */
 void core__worker_place(struct core *c, struct core_worker *w);
+/* A job that it could not read goes to another one: until the workers are listed again, within a
+ * second, nothing is given to it. */
+void core__worker_aside(struct core *c, struct core_worker *w);
 /* The record did not let a job go to this worker: what is known of it is old. */
 void core__worker_refused(struct core *c, struct core_worker *w);
 /* Counted: core__pool_leave. NULL when out of memory. */

@@ -143,6 +143,8 @@ static bool report_one(struct core *c, const struct core_result *result)
     }
     job->is_finishing = true;
     if (result->outcome != CORE_OUTCOME_SUCCEEDED) {
+        job->is_unread = result->outcome == CORE_OUTCOME_RETURNED &&
+                         code_of(result->outcome, result) == ERR_UNSUPPORTED;
         core__attempt_end(c, job, result->outcome, result, false);
         return false;
     }

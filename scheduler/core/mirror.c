@@ -57,6 +57,7 @@ static int take_over(struct core *c, struct core_job *job, const struct core_rec
     }
     job->is_apart = job->is_apart || leaves_more(record->kind);
     job->is_finishing = false; /* no call names the job any more */
+    job->is_unread = false;
     job->key = order_key(record->priority, record->queued_ms, c->settings.priority_age_ms);
     job->attempt = record->attempt;
     job->failures = record->failures;

@@ -112,10 +112,15 @@ void core__worker_place(struct core *c, struct core_worker *w)
     }
 }
 
-void core__worker_refused(struct core *c, struct core_worker *w)
+void core__worker_aside(struct core *c, struct core_worker *w)
 {
     w->is_eligible = false;
     core__worker_place(c, w);
+}
+
+void core__worker_refused(struct core *c, struct core_worker *w)
+{
+    core__worker_aside(c, w);
     c->duty_at[CORE_DUTY_WORLD] = 0;
 }
 

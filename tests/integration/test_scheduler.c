@@ -332,6 +332,35 @@ static void test_scheduler_takes_back_what_nobody_took(void **state)
     bench_close(&b);
 }
 
+/* A worker that cannot read what it is given hands it back; another one gets it at once, nobody is
+ * charged, and the events say why. */
+static void test_scheduler_gives_another_what_a_worker_cannot_read(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "unread");
+    b.scheduler = bench_start(&b, "unread.log");
+    struct bench_worker older, newer;
+    struct message_ready job;
+    bench_hello(&older, &b, "w-old", "eu", 8); /* the larger of two idle ones goes first */
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    assert_true(bench_await_offer(&older, &job) > 0);
+    bench_hello(&newer, &b, "w-new", "eu", 1);
+    assert_true(bench_eventually(&b, "SELECT count(*) FROM meridian.worker", "2", BENCH_WAIT_MS));
+    bench_result(&older, &job, MESSAGE_RETURNED, "UNSUPPORTED");
+    assert_true(bench_claim(&newer, &job, BENCH_WAIT_MS));
+    assert_string_equal(job.job.text, id.text);
+    bench_result(&newer, &job, MESSAGE_SUCCEEDED, NULL);
+    assert_true(bench_job_becomes(&b, id.text, "succeeded"));
+    assert_string_equal(
+        bench_ask(&b, "SELECT failures + crashes || ' ' || attempt FROM meridian.job"), "0 2");
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.event WHERE reason LIKE"
+                                      " 'returned%' AND to_state = 'queued' AND detail ->>"
+                                      " 'error_code' = 'UNSUPPORTED'"),
+                        "1");
+    bench_close(&b);
+}
+
 /* A region never gets more than it has free slots, and never what belongs to another region. */
 static void test_scheduler_offers_only_free_slots_of_the_region(void **state)
 {
@@ -775,6 +804,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_skips_what_needs_a_failed_job),
         cmocka_unit_test(test_scheduler_gives_up_after_three_crashes),
         cmocka_unit_test(test_scheduler_takes_back_what_nobody_took),
+        cmocka_unit_test(test_scheduler_gives_another_what_a_worker_cannot_read),
         cmocka_unit_test(test_scheduler_offers_only_free_slots_of_the_region),
         cmocka_unit_test(test_scheduler_sees_pause_resume_and_cancel),
         cmocka_unit_test(test_scheduler_expands_and_closes_a_nightly),

@@ -197,6 +197,39 @@ static void test_worker_refuses_another_region(void **state)
     assert_int_equal(starts_of(f, &other), 0);
 }
 
+/* A message of a newer version is handed back at once with the reason, and not begun when the
+ * record hands it over afterwards. */
+static void test_worker_hands_back_what_is_newer_than_it(void **state)
+{
+    struct fixture *f = *state;
+    struct job j;
+    struct outcome o;
+    struct buf m;
+    struct err_buf e = {{0}};
+    pid_t pid = worker_start(f, "older", "emea", "30s");
+    job_assign(f, &j, "noop", "emea", "{}", 64, 60);
+    buf_init(&m, 70000);
+    assert_int_equal(message_encode_ready(&j.ready, &m, &e), 0);
+    char *version = memmem(m.data, m.length, "\xa1v\x01", 3);
+    assert_non_null(version);
+    version[2] = 99;
+    const struct span args[] = {span_of("XADD"), span_of("{meridian}:ready:older"), span_of("*"),
+                                span_of("m"), buf_span(&m)};
+    assert_int_equal(redis_sync_send(fixture_redis(f), args, 5, 0, NULL, &e), 0);
+    buf_close(&m);
+    wait_report(f, &j, &o);
+    assert_int_equal(o.outcome, MESSAGE_RETURNED);
+    assert_string_equal(o.error_code, "UNSUPPORTED");
+    assert_non_null(strstr(o.error_text, "version 99"));
+    wait_sql(f,
+             "SELECT clock_timestamp() > dispatched_at + interval '3500 ms' FROM"
+             " meridian.attempt WHERE job = '%s'",
+             j.id.text); /* a renewal has handed it over */
+    job_close(f, &j, "returned");
+    assert_int_equal(worker_stop(f, pid), 0);
+    assert_int_equal(starts_of(f, &j), 0);
+}
+
 /* What is cancelled before a runner had it is reported as cancelled and never begun. */
 static void test_worker_cancels_what_it_was_only_given(void **state)
 {
@@ -568,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_worker_works_without_redis),
         cmocka_unit_test(test_worker_begins_nothing_that_may_be_over),
         cmocka_unit_test(test_worker_refuses_another_region),
+        cmocka_unit_test(test_worker_hands_back_what_is_newer_than_it),
         cmocka_unit_test(test_worker_cancels_what_it_was_only_given),
         cmocka_unit_test(test_worker_hands_back_what_comes_while_it_drains),
         cmocka_unit_test(test_worker_runs_no_more_than_it_offers),

@@ -233,12 +233,65 @@ static void test_core_report_of_many_that_is_refused_goes_one_by_one(void **stat
     bench_stop();
 }
 
+/* What a worker of an older release cannot read goes to another one with the answer that took it
+ * back, although the first is the freer; when workers are listed again that one is given work. */
+static void test_core_report_of_what_cannot_be_read_goes_to_another_worker(void **state)
+{
+    (void)state;
+    struct core_record rows[2] = {running(1, 1), bench_row(2, CORE_STATE_QUEUED, "de-DE")};
+    struct core_worker_row workers[2] = {bench_worker_of("w", "one", 8),
+                                         bench_worker_of("x", "two", 1)};
+    struct core_world world = bench_world_of(workers, 8);
+    workers[1] = bench_worker_of("x", "two", 1);
+    bench_start(rows, 1, 1);
+    world.worker_count = 2;
+    bench.now_ms += 1000;
+    (void)core_tick(bench.core);
+    bench_settle(&world);
+    report(1, 1, CORE_OUTCOME_RETURNED, "UNSUPPORTED");
+    bench.now_ms += 1000;
+    (void)core_tick(bench.core); /* lists them once more, before the attempt has ended */
+    rows[0].state = CORE_STATE_QUEUED;
+    while (bench.open[0].call != BENCH_END) {
+        bench_settle(&world);
+    }
+    assert_int_equal(bench.open[0].end.charge_crash + bench.open[0].end.charge_failure, 0);
+    assert_int_equal(bench.open[0].end.delay_ms, 0);
+    (void)bench_answer(BENCH_END, rows, 1);
+    while (bench.open[0].call != BENCH_DISPATCH) {
+        struct bench_open o = bench_take(bench.open[0].call);
+        core_answer(bench.core,
+                    &(struct core_answer){.token = o.token,
+                                          .world = o.call == BENCH_WORLD ? &world : NULL});
+    }
+    assert_int_equal(bench.open[0].count, 1);
+    assert_true(span_is(bench.open[0].dispatches[0].worker, "x"));
+    rows[0].state = CORE_STATE_DISPATCHED;
+    rows[0].attempt = 2;
+    rows[0].worker = span_of("x");
+    (void)bench_answer(BENCH_DISPATCH, rows, 1);
+    bench.now_ms += 1000;
+    (void)core_tick(bench.core);
+    while (bench_count(BENCH_CHANGES) == 0) {
+        bench_settle(&world);
+    }
+    while (bench.open[0].call == BENCH_WORLD) {
+        bench_answer_world(&world);
+    }
+    (void)bench_answer(BENCH_CHANGES, &rows[1], 1);
+    bench_settle(&world);
+    assert_int_equal(bench_count(BENCH_DISPATCH), 1);
+    assert_true(span_is(bench.open[0].dispatches[0].worker, "w"));
+    bench_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_report_of_success_frees_the_slot_for_the_next),
         cmocka_unit_test(test_core_report_that_comes_twice_counts_once),
         cmocka_unit_test(test_core_report_of_an_older_attempt_is_only_noted),
+        cmocka_unit_test(test_core_report_of_what_cannot_be_read_goes_to_another_worker),
         cmocka_unit_test(test_core_report_notes_few_late_ones_at_a_time),
         cmocka_unit_test(test_core_report_that_the_record_refuses_fails_the_attempt),
         cmocka_unit_test(test_core_report_of_many_is_one_call),

@@ -31,6 +31,23 @@ static bool remember(struct supervisor *s, const char *job, int32_t attempt, int
     return rc == 0;
 }
 
+void assignment_refuse(struct supervisor *s, const struct message_ready *job, const char *why)
+{
+    if (recent_has(&s->recent, job->job.text, job->attempt) ||
+        !remember(s, job->job.text, job->attempt, clock_mono_ms())) {
+        return;
+    }
+    log_warn("an assignment cannot be read, handed back: %s job=%s attempt=%d", why, job->job.text,
+             (int)job->attempt);
+    struct message_result r = {.job = job->job,
+                               .attempt = job->attempt,
+                               .outcome = MESSAGE_RETURNED,
+                               .error_text = span_of(why),
+                               .run_ms = -1};
+    (void)snprintf(r.error_code, sizeof r.error_code, "%s", err_name(ERR_UNSUPPORTED));
+    transport_result(s, &r);
+}
+
 void assignment_take(struct supervisor *s, const struct message_ready *job, int64_t lease_ms)
 {
     int64_t now = clock_mono_ms();

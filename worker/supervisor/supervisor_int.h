@@ -227,6 +227,9 @@ bool runners_have_jobs(const struct supervisor *s);
 /* A job was given to us, at lease_ms of our clock at the earliest: it waits for a runner, or is
  * refused (we drain), or dropped (held already, or too old). Its spec is copied. */
 void assignment_take(struct supervisor *s, const struct message_ready *job, int64_t lease_ms);
+/* What was given to us cannot be read, because it is newer than we are: it is handed back with the
+ * reason, for another worker. */
+void assignment_refuse(struct supervisor *s, const struct message_ready *job, const char *why);
 /* Somebody asked to cancel what was given to us and does not run: it is reported as cancelled. */
 void assignment_cancel(struct supervisor *s, const char *job, int32_t attempt);
 /* Gives waiting jobs to idle runners. */

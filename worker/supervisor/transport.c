@@ -45,7 +45,12 @@ static void on_entry(const struct redis_entry *entry, void *data)
     s->read_count++;
     if (!entry->message.data) {
         log_error("ready message dropped: it has no field m entry=%s", id);
-    } else if (message_decode_ready(entry->message, &ready, &e) != 0) {
+        return;
+    }
+    int rc = message_decode_ready(entry->message, &ready, &e);
+    if (rc == ERR_UNSUPPORTED && ready.attempt > 0) {
+        assignment_refuse(s, &ready, e.text);
+    } else if (rc != 0) {
         log_error("ready message dropped: %s entry=%s", e.text, id);
     } else if (strcmp(ready.region, s->options->region) != 0) {
         log_error("ready message dropped: it belongs to another region entry=%s", id);
