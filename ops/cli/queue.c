@@ -67,10 +67,25 @@ static int change(struct cli *c, const char *sql, const char *did, const char *w
     return CLI_DONE;
 }
 
+/* Whether or not it was paused already: a pause of a moment ago may not have settled. */
+static int settle(struct cli *c)
+{
+    char left[24];
+    const char *scope = c->o.market ? "market" : c->o.region ? "region" : "all";
+    const char *name = c->o.market ? c->o.market : c->o.region ? c->o.region : "";
+    int rc =
+        QUERY_TEXT(c->control, left, &c->e, "SELECT meridian.pause_settle($1, $2)", scope, name);
+    if (rc == 0 && !c->o.json) {
+        (void)fprintf(c->out,
+                      "nothing of it starts from now on; %s given to workers before go on\n", left);
+    }
+    return rc;
+}
+
 static int run_pause(struct cli *c)
 {
-    return change(c, "SELECT meridian.queue_pause($1, $2, $3)", "paused (what runs goes on)",
-                  "was paused already");
+    int rc = change(c, "SELECT meridian.queue_pause($1, $2, $3)", "paused", "was paused already");
+    return rc == CLI_DONE ? settle(c) : rc;
 }
 
 static int run_resume(struct cli *c)
@@ -128,6 +143,10 @@ static const struct cli_command commands[] = {
     {.name = "queue pause",
      .args = "",
      .summary = "start nothing new: everywhere, in a region, for a market",
+     .details =
+         "When it returns, nothing of what is paused will be given to a worker until it is "
+         "resumed:\nit waits for what the scheduler is just recording. What workers were given "
+         "before goes\non; cancel ends that. By SQL: queue_pause, commit, then pause_settle.",
      .examples = "  meridian queue pause --region emea",
      CLI_FLAGS(scope_flags),
      .run = run_pause},

@@ -220,7 +220,8 @@ BEGIN
   END IF;
 END $$;
 
--- False when it was paused already. Running jobs go on; nothing new is dispatched.
+-- False when it was paused already. Running jobs go on; nothing is dispatched by what begins after the
+-- commit of this. What the leader had begun before may still commit: pause_settle waits for that.
 CREATE OR REPLACE FUNCTION meridian.queue_pause(p_scope text, p_name text, p_actor text)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
@@ -236,6 +237,20 @@ BEGIN
   PERFORM audit(NULL, NULL, p_actor, NULL, NULL, rtrim('paused ' || p_scope || ' ' || v_name));
   PERFORM wake();
   RETURN true;
+END $$;
+
+-- Called after a pause was committed: when it returns, nothing that the pause covers will be dispatched
+-- until it is resumed. Every transaction of a leader holds the leader's row until its commit (assert_term),
+-- and dispatch looks for pauses after it has that; so whoever gets the row has seen all of them end that may
+-- have looked before the pause. Returns how many attempts the pause does not reach: they were given to
+-- workers before, and go on.
+CREATE OR REPLACE FUNCTION meridian.pause_settle(p_scope text, p_name text)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+BEGIN
+  PERFORM FROM leader FOR UPDATE;
+  RETURN (SELECT count(*) FROM attempt a JOIN job j ON j.id = a.job WHERE a.ended_at IS NULL
+    AND CASE p_scope WHEN 'market' THEN j.market = p_name WHEN 'region' THEN a.region = p_name ELSE true END);
 END $$;
 
 -- False when it was not paused.
