@@ -4,6 +4,7 @@
 #include "scheduler/core/id.h"
 #include "scheduler/core/list.h"
 #include "scheduler/core/names.h"
+#include "scheduler/core/slab.h"
 #include "scheduler/core/state.h"
 
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -118,9 +120,45 @@ static void test_core_state_allows_only_the_drawn_moves(void **state)
     }
 }
 
+/* Objects are zeroed, apart from each other and from the start of a cache line, also those that
+ * take the place of freed ones; a slab in which nothing is left keeps one block at most. */
+static void test_core_slab_gives_zeroed_objects_again(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000, SIZE = 200 }; /* 5 MB: several blocks */
+    static unsigned char *objects[COUNT];
+    struct slab s;
+    slab_init(&s, SIZE);
+    for (int round = 0; round < 2; round++) {
+        for (int i = round; i < COUNT; i += 1 + round) { /* all, then those that were freed */
+            objects[i] = slab_new(&s);
+            assert_non_null(objects[i]);
+            assert_int_equal((uintptr_t)objects[i] % 64 % sizeof(void *), 0);
+            for (int k = 0; k < SIZE; k++) {
+                assert_int_equal(objects[i][k], 0);
+            }
+            memset(objects[i], i % 251 + 1, SIZE);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            assert_int_equal(objects[i][0], i % 251 + 1);
+            assert_int_equal(objects[i][SIZE - 1], i % 251 + 1);
+        }
+        for (int i = 1; i < COUNT && round == 0; i += 2) {
+            slab_free(&s, objects[i]);
+        }
+    }
+    for (int i = 0; i < COUNT; i++) {
+        slab_free(&s, objects[i]);
+    }
+    assert_true(s.blocks <= 1);
+    slab_close(&s);
+    assert_int_equal(s.blocks, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core_slab_gives_zeroed_objects_again),
         cmocka_unit_test(test_core_heap_gives_the_first_after_any_changes),
         cmocka_unit_test(test_core_names_finds_each_of_many),
         cmocka_unit_test(test_core_id_reads_back_what_it_writes),
