@@ -349,6 +349,30 @@ static bool is_refusal(int rc)
            rc != ERR_IO && rc != ERR_NOMEM;
 }
 
+/* The functions or tables that this program calls are not there: every call is affected until
+ * somebody migrates. */
+static bool is_older(const struct pg_error *error)
+{
+    static const char *const states[] = {"42883", "42P01", "42703", "3F000"};
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        if (strcmp(error->sqlstate, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void lost_for(struct store *s, int rc, const struct pg_error *error)
+{
+    struct err_buf why = {{0}};
+    if (is_older(error)) {
+        (void)err_set(&why, rc,
+                      "the database is older than this program: run meridian migrate (%s)",
+                      error->text);
+    }
+    lost(s, rc, why.text[0] ? why.text : error->text);
+}
+
 static void on_done(int rc, const struct pg_result *r, const struct pg_error *error, void *data)
 {
     struct call *c = data;
@@ -356,11 +380,11 @@ static void on_done(int rc, const struct pg_result *r, const struct pg_error *er
     if (c->generation == s->generation && !s->is_lost) {
         if (rc == 0) {
             accepted(s, c, r);
-        } else if (is_refusal(rc) && c->token) {
+        } else if (is_refusal(rc) && !is_older(error) && c->token) {
             give(s,
                  &(struct core_answer){.token = c->token, .status = rc, .error_text = error->text});
         } else {
-            lost(s, rc, error->text);
+            lost_for(s, rc, error);
         }
     }
     mem_free(c);

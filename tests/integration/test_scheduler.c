@@ -255,6 +255,23 @@ static void test_scheduler_says_that_it_may_not_lead(void **state)
     bench_close(&b);
 }
 
+/* A scheduler that was upgraded before its database refuses nobody for that: it says what to do,
+ * and takes what was sent once that is done. */
+static void test_scheduler_waits_for_the_migration(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, servers, "older");
+    (void)bench_ask(&b, "ALTER FUNCTION meridian.job_admit_plain(bigint, jsonb) RENAME TO gone");
+    b.scheduler = bench_start(&b, "older.log");
+    struct uuid id = bench_noop(&b, "de-DE", "");
+    assert_true(log_says(&b, "older.log", "run meridian migrate"));
+    (void)bench_ask(&b, "ALTER FUNCTION meridian.gone(bigint, jsonb) RENAME TO job_admit_plain");
+    assert_true(bench_job_becomes(&b, id.text, "queued"));
+    assert_string_equal(bench_ask(&b, "SELECT count(*) FROM meridian.job"), "1");
+    bench_close(&b);
+}
+
 /* A job waits for the one it needs; when that fails for good, it is skipped and says why. */
 static void test_scheduler_skips_what_needs_a_failed_job(void **state)
 {
@@ -801,6 +818,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_scheduler_lets_no_stranger_end_an_attempt),
         cmocka_unit_test(test_scheduler_says_what_stands_in_the_place_of_a_stream),
         cmocka_unit_test(test_scheduler_says_that_it_may_not_lead),
+        cmocka_unit_test(test_scheduler_waits_for_the_migration),
         cmocka_unit_test(test_scheduler_skips_what_needs_a_failed_job),
         cmocka_unit_test(test_scheduler_gives_up_after_three_crashes),
         cmocka_unit_test(test_scheduler_takes_back_what_nobody_took),
