@@ -73,14 +73,18 @@ WHERE j.kind <> 'backfill'; -- backfill.sql sees to those
 
 -- Reading -----------------------------------------------------------------------------------------
 
--- One page of all open jobs, by id.
+-- One page of all open jobs, by id. First which, then a lookup of each: joined freely, the view would be
+-- built over the whole table for every page.
 CREATE OR REPLACE FUNCTION meridian.scheduler_load(p_term bigint, p_after uuid, p_limit integer)
 RETURNS SETOF meridian.job_mirror
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = meridian, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  v_ids uuid[] := ARRAY(SELECT j.id FROM job j WHERE j.ended_at IS NULL AND j.kind <> 'backfill'
+                          AND j.id > p_after ORDER BY j.id LIMIT p_limit);
 BEGIN
   PERFORM assert_term(p_term);
-  RETURN QUERY SELECT m.* FROM job j JOIN job_mirror m ON m.id = j.id
-    WHERE j.ended_at IS NULL AND j.id > p_after ORDER BY j.id LIMIT p_limit;
+  RETURN QUERY SELECT m.* FROM job_mirror m WHERE m.id = ANY (v_ids) ORDER BY m.id;
 END $$;
 
 -- Where to start following events: what may still be uncommitted behind the newest is read again.
