@@ -44,6 +44,8 @@ static int split(struct cli *c, const char *flag, const char *text, struct span 
                  const char **ret_value)
 {
     const char *equals = strchr(text, '=');
+    *ret_name = (struct span){0};
+    *ret_value = "";
     if (!equals || equals == text || equals[1] == '\0') {
         return cli_usage(c, "%s: \"%s\" is not NAME=VALUE", flag, text);
     }

@@ -115,7 +115,7 @@ int core__expected_ms(struct core *c, const struct core_job *job)
         return UNKNOWN_MS;
     }
     double ms = m->estimate.seconds * 1000;
-    return ms > EXPECTED_MS_MAX ? EXPECTED_MS_MAX : (int)ms;
+    return ms > (double)EXPECTED_MS_MAX ? EXPECTED_MS_MAX : (int)ms;
 }
 
 bool core__is_short(const struct core *c, const struct core_job *job)
