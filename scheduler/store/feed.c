@@ -17,33 +17,31 @@ static void gap_add(struct store_feed *f, int64_t id, int64_t now_ms)
     f->gap_count++;
 }
 
-static void gap_remove(struct store_feed *f, int64_t id)
+static void gaps_remove(struct store_feed *f, int64_t first, int64_t last)
 {
+    size_t kept = 0;
     for (size_t i = 0; i < f->gap_count; i++) {
-        if (f->gaps[i].id == id) {
-            f->gap_count--;
-            for (size_t k = i; k < f->gap_count; k++) {
-                f->gaps[k] = f->gaps[k + 1];
-            }
-            return;
+        if (f->gaps[i].id < first || f->gaps[i].id > last) {
+            f->gaps[kept++] = f->gaps[i];
         }
     }
+    f->gap_count = kept;
 }
 
-void store__feed_saw(struct store_feed *f, int64_t id, int64_t now_ms)
+void store__feed_saw(struct store_feed *f, int64_t first, int64_t last, int64_t now_ms)
 {
-    if (id <= f->after) {
-        gap_remove(f, id);
+    gaps_remove(f, first, last);
+    if (last <= f->after) {
         return;
     }
-    int64_t first = f->after + 1;
-    if (id - first > STORE_GAPS_MAX) {
-        first = id - STORE_GAPS_MAX; /* older ones were given up by a crash of the server */
+    int64_t missing = f->after + 1;
+    if (first - missing > STORE_GAPS_MAX) {
+        missing = first - STORE_GAPS_MAX; /* older ones were given up by a crash of the server */
     }
-    for (int64_t missing = first; missing < id; missing++) {
+    for (; missing < first; missing++) {
         gap_add(f, missing, now_ms);
     }
-    f->after = id;
+    f->after = last;
 }
 
 void store__feed_expire(struct store_feed *f, int64_t now_ms)

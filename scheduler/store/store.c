@@ -12,7 +12,7 @@ enum {
     JSON_BYTES_MAX = 64 * 1024 * 1024, /* a batch of 256 submissions with full specs is 16 MB */
     PARAMS_MAX = 8,
     NUMBER_SIZE = 24,
-    CHANGES_LIMIT = 2000,
+    CHANGES_LIMIT = 10000, /* events; four times a second, more than a drain of short jobs makes */
     CLOCK_KNOWN_MS = 60000 /* clocks of two machines drift apart by less than 30 ms in it */
 };
 
@@ -127,11 +127,12 @@ static void answer_admit(struct store *s, const struct call *c, const struct pg_
 
 static void answer_changes(struct store *s, const struct call *c, const struct pg_result *r)
 {
-    size_t column = pg_column(r, "event");
+    size_t first = pg_column(r, "first");
+    size_t last = pg_column(r, "event");
     int64_t now = clock_mono_ms();
     store__feed_expire(&s->feed, now);
     for (size_t i = 0; i < pg_rows(r); i++) {
-        store__feed_saw(&s->feed, pg_integer(r, i, column, 0), now);
+        store__feed_saw(&s->feed, pg_integer(r, i, first, 0), pg_integer(r, i, last, 0), now);
     }
     answer_records(s, c, r);
 }
@@ -478,8 +479,8 @@ static void port_changes(void *self, uint64_t token)
     const char *params[] = {after, gaps, limit};
     if (gaps) {
         send(s, token, STORE_CALL_CHANGES,
-             (struct statement){"changes", "SELECT c.event, (c.job).* "
-                                           "FROM meridian.scheduler_changes($1, $2, $3, $4) c"},
+             (struct statement){"changes", "SELECT c.first, c.event, (c.job).* "
+                                           "FROM meridian.scheduler_feed($1, $2, $3, $4) c"},
              params, 3);
     } else {
         lost(s, ERR_NOMEM, "out of memory");

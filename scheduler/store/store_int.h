@@ -31,8 +31,8 @@ struct store_feed {
     size_t gap_count;
 };
 
-/* Takes note of an id; ids of one answer come in rising order. */
-void store__feed_saw(struct store_feed *f, int64_t id, int64_t now_ms);
+/* Takes note of all ids from first to last; those of one answer come in rising order. */
+void store__feed_saw(struct store_feed *f, int64_t first, int64_t last, int64_t now_ms);
 /* Forgets gaps that were rolled back for certain. */
 void store__feed_expire(struct store_feed *f, int64_t now_ms);
 

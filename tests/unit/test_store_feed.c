@@ -14,15 +14,31 @@ static void test_store_feed_remembers_what_was_not_there(void **state)
     (void)state;
     static struct store_feed f;
     f = (struct store_feed){.after = 10};
-    store__feed_saw(&f, 11, 0);
-    store__feed_saw(&f, 14, 0);
+    store__feed_saw(&f, 11, 11, 0);
+    store__feed_saw(&f, 14, 14, 0);
     assert_int_equal(f.after, 14);
     assert_int_equal(f.gap_count, 2);
     assert_int_equal(f.gaps[0].id, 12);
-    store__feed_saw(&f, 13, 0); /* committed after its successor */
+    store__feed_saw(&f, 13, 13, 0); /* committed after its successor */
     assert_int_equal(f.gap_count, 1);
     assert_int_equal(f.gaps[0].id, 12);
     assert_int_equal(f.after, 14);
+}
+
+/* The scheduler's own come as ranges. */
+static void test_store_feed_takes_ranges(void **state)
+{
+    (void)state;
+    static struct store_feed f;
+    f = (struct store_feed){.after = 10};
+    store__feed_saw(&f, 13, 400, 0);
+    store__feed_saw(&f, 402, 402, 0);
+    assert_int_equal(f.after, 402);
+    assert_int_equal(f.gap_count, 3);
+    store__feed_saw(&f, 11, 12, 0);
+    assert_int_equal(f.gap_count, 1);
+    assert_int_equal(f.gaps[0].id, 401);
+    assert_int_equal(f.after, 402);
 }
 
 /* What was rolled back is given up after a minute. */
@@ -31,7 +47,7 @@ static void test_store_feed_forgets_what_never_came(void **state)
     (void)state;
     static struct store_feed f;
     f = (struct store_feed){0};
-    store__feed_saw(&f, 3, 1000);
+    store__feed_saw(&f, 3, 3, 1000);
     store__feed_expire(&f, 50000);
     assert_int_equal(f.gap_count, 2);
     store__feed_expire(&f, 61001);
@@ -44,9 +60,9 @@ static void test_store_feed_stays_bounded(void **state)
     (void)state;
     static struct store_feed f;
     f = (struct store_feed){0};
-    store__feed_saw(&f, 1000000000, 0);
+    store__feed_saw(&f, 1000000000, 1000000000, 0);
     assert_true(f.gap_count <= STORE_GAPS_MAX);
-    store__feed_saw(&f, 1000001000, 0);
+    store__feed_saw(&f, 1000001000, 1000001000, 0);
     assert_true(f.gap_count <= STORE_GAPS_MAX);
     assert_int_equal(f.after, 1000001000);
 }
@@ -55,6 +71,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_feed_remembers_what_was_not_there),
+        cmocka_unit_test(test_store_feed_takes_ranges),
         cmocka_unit_test(test_store_feed_forgets_what_never_came),
         cmocka_unit_test(test_store_feed_stays_bounded),
     };
