@@ -6,7 +6,7 @@ chaos_faults="worker-kill worker-stop scheduler-kill leader-cut redis-kill redis
 # Why this machine cannot do a fault; nothing when it can.
 fault_missing() {
     case $1 in
-    leader-cut | half-open) hosts_possible || echo "network namespaces need root and the package iproute2" ;;
+    leader-cut | half-open) hosts_possible || echo "network namespaces need root, the package iproute2 and a root that is a mount" ;;
     disk-full) [ "$(id -u)" -eq 0 ] || echo "a small file system of its own needs root" ;;
     clock-step) [ -n "$(faketime_library)" ] || echo "a clock of its own needs the package faketime" ;;
     esac

@@ -8,10 +8,13 @@ host_of() {
     esac
 }
 
-# Namespaces need root and iproute2; without them all parts are on this host.
+# Namespaces need root and iproute2, and a root that is a mount (a plain chroot is none: nothing can be run in them);
+# without them all parts are on this host.
 hosts_possible() {
-    local probe=meridian-probe-$$
-    [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && ip netns add "$probe" 2>/dev/null && ip netns del "$probe"
+    local probe=meridian-probe-$$ can=no
+    [ "$(id -u)" -eq 0 ] && command -v ip >/dev/null && ip netns add "$probe" 2>/dev/null || return 1
+    ip netns exec "$probe" true 2>/dev/null && can=yes
+    ip netns del "$probe" && [ "$can" = yes ]
 }
 
 hosts_init() {
