@@ -34,7 +34,7 @@ enum {
     CALLS_MAX = 8192,
     /* Results in one reply: two of the largest. Those behind them come again in three seconds. */
     REPORTS_BYTES_MAX = 2 * MESSAGE_RESULT_MAX + 65536,
-    BULK_HEAD_MAX = 4096, /* of a bulk beside its jobs */
+    BULK_HEAD_MAX = 4096,                    /* of a bulk beside its jobs */
     INTAKE_BYTES_MAX = 8 * MESSAGE_BULK_MAX, /* of one read; more waits in redis */
     CLIENTS = 5,
     BEAT_MS = 500,     /* how often the loop's lag is looked at */

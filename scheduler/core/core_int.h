@@ -204,7 +204,7 @@ struct core_job {
     enum core_stragglers stragglers;
     /* Bookkeeping. */
     bool is_finishing; /* a report of its attempt is under way to the record */
-    bool is_unread; /* its worker could not read what it was told of it */
+    bool is_unread;    /* its worker could not read what it was told of it */
     bool is_apart; /* its result is sent to the record alone: it is large, or others' was refused */
     int children_open; /* children in the mirror */
     int members_open;  /* those of them that count for the quorum */
