@@ -15,7 +15,8 @@ FROM (VALUES ('s', NULL, 'market', 't', NULL, NULL, 'needs a cron line'),
   ('s', '0 2 * * *', 'market', 't', NULL, '[]', 'must be a JSON object'),
   ('a b', '0 2 * * *', 'market', 't', NULL, NULL, 'not a name for a schedule'))
   AS v(name, cron, zone, task, markets, spec, words);
-SELECT meridian.zone_check(z) FROM unnest('{UTC,GMT,Etc/GMT+12,EST5EDT,Europe/Berlin,Asia/Kolkata}'::text[]) AS z;
+SELECT meridian.zone_check(z) FROM unnest('{UTC,GMT,Etc/GMT+12,EST5EDT,Europe/Berlin,Asia/Kolkata}'::text[]) AS z
+WHERE z <> 'EST5EDT' OR EXISTS (SELECT FROM pg_timezone_names WHERE name = z); -- Debian 13: tzdata-legacy
 SELECT pg_temp.expect_equal('the session keeps its zone', current_setting('TimeZone'), (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'));
 SELECT pg_temp.expect('new', meridian.schedule_set('n', '30 2 * * *', 'market', 't', NULL, '{"epochs": 3}', 5,
   NULL, 'me'));

@@ -4,11 +4,11 @@
 -- All zones over ten years, against another implementation of time zones: tests/bench/schedule_years.
 SET jit = off;
 CREATE TEMP TABLE zone (name text, from_year integer, until_year integer);
-INSERT INTO zone VALUES ('Australia/Lord_Howe', 2026, 2027), ('Africa/Cairo', 2026, 2027), ('Asia/Beirut', 2023, 2024),
-  ('America/Asuncion', 2023, 2025), ('Antarctica/Troll', 2026, 2027), ('Pacific/Apia', 2011, 2012),
-  ('Africa/Casablanca', 2026, 2027), ('Pacific/Chatham', 2026, 2027), ('America/Havana', 2026, 2027),
+INSERT INTO zone VALUES ('Australia/Lord_Howe', 2024, 2025), ('Africa/Cairo', 2024, 2025), ('Asia/Beirut', 2023, 2024),
+  ('America/Asuncion', 2023, 2025), ('Antarctica/Troll', 2024, 2025), ('Pacific/Apia', 2011, 2012),
+  ('Africa/Casablanca', 2024, 2025), ('Pacific/Chatham', 2024, 2025), ('America/Havana', 2024, 2025),
   ('America/Sao_Paulo', 2018, 2019), ('America/Nuuk', 2023, 2024), ('Asia/Pyongyang', 2015, 2019),
-  ('Europe/Berlin', 2026, 2027), ('Asia/Kolkata', 2026, 2027), ('Etc/GMT+12', 2026, 2027);
+  ('Europe/Berlin', 2024, 2025), ('Asia/Kolkata', 2024, 2025), ('Etc/GMT+12', 2024, 2025);
 CREATE TEMP TABLE line (cron text, minutes integer[], hours integer[]);
 INSERT INTO line VALUES ('30 2 * * *', '{30}', '{2}'), ('0 0 * * *', '{0}', '{0}'), ('0 3 * * *', '{0}', '{3}'),
   ('*/15 * * * *', '{0,15,30,45}', ARRAY(SELECT generate_series(0, 23))),
